@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Clears that wait: held outside the mapping until the legs were flushed (on-disk rule 4).
+
+Lives here: which clears are held, in which round, and since when. Does not know bitmaps, devices or threads.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ClearPolicy:
+    """How long and how many clears are held, and how long a flush of the legs may take."""
+
+    hold_seconds: float = 5.0
+    max_held: int = 4096
+    leg_flush_timeout_seconds: float = 10.0
+
+
+@dataclass(slots=True)
+class HeldClears:
+    """The clears of one log.
+
+    ``waiting`` collects; ``closing`` is the round whose leg flush is under way, and was collected before that flush
+    began. A mark drops its region from both. Losing any of them costs a resync of the region, never data.
+    """
+
+    policy: ClearPolicy
+    waiting: set[int] = field(default_factory=set)
+    closing: set[int] = field(default_factory=set)
+    round_running: bool = False
+    round_number: int = 0  # a round whose number has passed may not store what it was to cover
+    disabled: bool = False  # a leg could not be flushed: nothing is stored until RESUME
+    due_seconds: float | None = None  # monotonic; when the next round should begin
+    dropped: int = 0
+
+    def hold(self, region: int, now_seconds: float) -> None:
+        """Hold a clear; over the bound it is dropped, which is safe."""
+        if self.disabled or region in self.closing:
+            # in closing already: nothing marked it since, or it would have left; the round's word is as good
+            return
+        if len(self.waiting) >= self.policy.max_held:
+            self.dropped += 1
+            return
+        self.waiting.add(region)
+        if self.due_seconds is None:
+            self.due_seconds = now_seconds + self.policy.hold_seconds
+
+    def mark(self, region: int) -> None:
+        """Forget a region's held clear, because it is being written again."""
+        self.waiting.discard(region)
+        self.closing.discard(region)
+
+    def holds(self, region: int) -> bool:
+        """Tell whether the region is clean as far as the kernel said, though not yet on the medium."""
+        return region in self.waiting or region in self.closing
+
+    def due(self, now_seconds: float) -> bool:
+        """Tell whether a round should begin now."""
+        if self.round_running or not self.waiting:
+            return False
+        full = len(self.waiting) >= self.policy.max_held
+        return full or (self.due_seconds is not None and now_seconds >= self.due_seconds)
+
+    def next_due_seconds(self) -> float | None:
+        """Return when to ask ``due`` again, None when nothing waits for a round of its own."""
+        if self.round_running or not self.waiting:
+            return None
+        return 0.0 if len(self.waiting) >= self.policy.max_held else self.due_seconds
+
+    def begin_round(self) -> int:
+        """Close the collection and number it: a leg flush that begins after this call covers all of ``closing``.
+
+        What an earlier round still had is covered anew, and that round's own number has passed.
+        """
+        self.closing |= self.waiting
+        self.waiting = set()
+        self.round_running = True
+        self.round_number += 1
+        self.due_seconds = None
+        return self.round_number
+
+    def take_round(self, number: int) -> Iterable[int]:
+        """Hand out what is left of a round after its leg flush; nothing when a later round has begun."""
+        if number != self.round_number:
+            return ()
+        taken, self.closing = self.closing, set()
+        return taken
+
+    def end_round(self, number: int, now_seconds: float) -> None:
+        """Let the next round begin; what came meanwhile waits its time from now."""
+        if number != self.round_number:
+            return
+        self.round_running = False
+        if self.waiting:
+            self.due_seconds = now_seconds + self.policy.hold_seconds
+
+    def drop(self) -> None:
+        """Forget every held clear."""
+        self.waiting.clear()
+        self.closing.clear()
+        self.due_seconds = None
+
+    def reset(self) -> None:
+        """Begin anew, as RESUME does; a round under way has passed."""
+        self.drop()
+        self.round_number += 1
+        self.round_running = False
+        self.disabled = False

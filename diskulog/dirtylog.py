@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One log at work: clean and in sync, mark, clear, flush and resync, after the kernel's rules.
+
+Lives here: what a request does to the bits of one log. Does not know the wire, the format, devices, which mark is
+durable (``durability``), or how a log comes to life and ends (``lifecycle``).
+"""
+
+from collections.abc import Callable, Iterable
+from enum import Enum, auto
+from typing import Protocol
+
+from bitarray import bitarray
+
+from diskulog.clears import ClearPolicy, HeldClears
+from diskulog.ctr import CtrArgs
+from diskulog.durability import Durability
+from diskulog.errors import BadRequestError, DiskulogError, LogFailedError
+from diskulog.work import Lane, Steps, Work
+
+
+class Phase(Enum):
+    """Where a log stands between CTR and DTR."""
+
+    IDLE = auto()  # constructed or reconnected, never live here: the device must not be touched
+    LIVE = auto()
+    PRESUSPENDED = auto()  # requests still come, recovery has stopped
+    SUSPENDED = auto()  # everything is durable, nothing is stored until RESUME
+
+
+class LogStore(Protocol):
+    """What a log needs of the thing that keeps its bits; methods block and run on a lane, raising DiskulogError."""
+
+    clean: bitarray
+    in_sync: bitarray
+
+    def commit(self, first_region: int, last_region: int) -> None:
+        """Make the clean bits of these regions durable."""
+
+    def commit_all(self) -> None:
+        """Make both bitmaps durable."""
+
+    def flush_legs(self) -> None:
+        """Flush the write cache of every leg."""
+
+
+class DirtyLog:
+    """The bits of one log and the rules that requests follow.
+
+    ``failed`` is final until RESUME; ``blind`` says that there are no bits at all. ``late_marks`` are marks that came
+    after POSTSUSPEND: kept for RESUME, stored nowhere.
+    """
+
+    def __init__(self, args: CtrArgs, store: LogStore, policy: ClearPolicy, now: Callable[[], float]) -> None:
+        """Take a constructor's arguments, the store, how to hold clears, and the monotonic clock."""
+        self.args = args
+        self.store = store
+        self.region_count = args.region_count
+        self.phase = Phase.IDLE
+        self.failed = False
+        self.blind = True
+        self.clears = HeldClears(policy)
+        self.sync_count = 0
+        self.recovering: int | None = None
+        self.late_marks: set[int] = set()
+        self.ignored_clears = 0
+        self._now = now
+        self._sync_search = 0
+        self._marks = Durability(self._commit)
+
+    @property
+    def live(self) -> bool:
+        """Whether requests about regions are answered from the bits."""
+        return self.phase in (Phase.LIVE, Phase.PRESUSPENDED)
+
+    def go_live(self) -> None:
+        """Begin answering: the store's bits were read, checked and made durable (RESUME)."""
+        self.phase = Phase.LIVE
+        self.failed = False
+        self.blind = False
+        self.sync_count = self.store.in_sync.count(1, 0, self.region_count)
+        self.restart_recovery()
+        self.clears.reset()
+        self.late_marks.clear()
+        self._marks.all_durable()
+
+    def go_live_failed(self) -> None:
+        """Begin answering without bits (on-disk rule 14): in sync, but no mark and no flush succeeds."""
+        self.phase = Phase.LIVE
+        self.fail()
+        self.blind = True
+        self.sync_count = 0
+
+    def go_idle(self) -> None:
+        """Stop touching anything: another luid of this uuid is live on the device."""
+        self.phase = Phase.IDLE
+        self.blind = True
+        self.clears.reset()
+
+    def restart_recovery(self) -> None:
+        """Offer every region that is not in sync again, as after a RESUME."""
+        self.recovering = None
+        self._sync_search = 0
+
+    def fail(self) -> None:
+        """Latch a failure of the log device: Linux reports a failed write-back once, and then calls it done."""
+        self.failed = True
+        self._marks.fail()
+        self.clears.drop()
+
+    def _commit(self, first_region: int, last_region: int) -> None:
+        self.store.commit(first_region, last_region)
+
+    # -- questions ------------------------------------------------------------------------------------------------
+
+    def is_clean(self, region: int) -> bool:
+        """Tell whether a region is clean for the kernel, held clears included; out of range is not clean."""
+        if self.blind or region >= self.region_count:
+            return False
+        return bool(self.store.clean[region]) or self.clears.holds(region)
+
+    def region_in_sync(self, region: int) -> bool:
+        """Tell whether the legs agree about a region: exactly the bit.
+
+        "Not in sync" makes the kernel write to one leg without a mark, so it is never said of a region that may not
+        be dirty on the medium: without bits the answer is "in sync", and the mark then fails. Out of range: False.
+        """
+        if region >= self.region_count:
+            return False
+        return self.blind or bool(self.store.in_sync[region])
+
+    def in_sync_count(self) -> int:
+        """Count the regions in sync; 0 before the first RESUME, or dm-raid1 believes it too early."""
+        return self.sync_count if self.phase is not Phase.IDLE else 0
+
+    def in_sync_hint(self) -> int:
+        """Give the hint below which writes are not throttled; ``region_count`` would end the recovery."""
+        if self.sync_count == self.region_count and self.live:
+            return self.region_count
+        return self.region_count - 1
+
+    # -- marks, clears, flush --------------------------------------------------------------------------------------
+
+    def mark(self, regions: Iterable[int]) -> None:
+        """Make regions not clean in the mapping; durable with the next flush. All of them, or none.
+
+        Raises:
+            BadRequestError: a region is out of range.
+            LogFailedError: the log device failed before.
+        """
+        for region in regions:
+            if region >= self.region_count:
+                raise BadRequestError(f"region {region} of {self.region_count} cannot be marked")
+        if self.phase is Phase.SUSPENDED:
+            self.late_marks.update(regions)
+            return
+        if self.failed:
+            raise LogFailedError("the log device failed; marks cannot be made durable until RESUME")
+        clean, clears = self.store.clean, self.clears
+        for region in regions:
+            clears.mark(region)
+            if clean[region]:
+                self._store_dirty(region)
+
+    def _store_dirty(self, region: int) -> None:
+        self.store.clean[region] = 0
+        self._marks.stored(region)
+
+    def clear(self, regions: Iterable[int]) -> None:
+        """Hold clears; never fails, because a failed CLEAR aborts the kernel's whole flush.
+
+        A region that is not in sync stays dirty, one out of range is ignored and counted.
+        """
+        if not self.live or self.failed:
+            return
+        clean, in_sync = self.store.clean, self.store.in_sync
+        for region in regions:
+            if region >= self.region_count:
+                self.ignored_clears += 1
+            elif in_sync[region] and not clean[region]:
+                self.clears.hold(region, self._now())
+
+    def flush(self) -> bytes | Steps:
+        """Answer FLUSH: at once when everything marked is known durable, after an msync otherwise.
+
+        Raises:
+            LogFailedError: the log device failed before.
+        """
+        if self.phase is Phase.SUSPENDED:
+            return b""
+        if self.failed:
+            raise LogFailedError("the log device failed; nothing is durable until RESUME")
+        return self._until_durable() if self._marks.pending else b""
+
+    def _until_durable(self) -> Steps:
+        if not (yield from self._marks.until_durable()):
+            self.fail()
+            raise LogFailedError("the msync of the log device failed; nothing is durable until RESUME")
+        return b""
+
+    # -- resync ----------------------------------------------------------------------------------------------------
+
+    def resync_work(self) -> int | None:
+        """Give the next region to resync, the one in progress again while it is not done; None when there is none.
+
+        A region whose recovery failed is behind the search and comes again only after a RESUME.
+        """
+        if self.blind or self.failed or not self.live:
+            return None
+        if self.recovering is not None:
+            return self.recovering
+        if self._sync_search >= self.region_count:
+            return None
+        found = self.store.in_sync.find(0, self._sync_search, self.region_count)
+        if found < 0:
+            self._sync_search = self.region_count
+            return None
+        self._sync_search = found + 1
+        self.recovering = found
+        return found
+
+    def set_in_sync(self, region: int) -> None:
+        """Take a region's recovery as done: SET_REGION_SYNC with 1; it stays dirty until its CLEAR."""
+        if region == self.recovering:
+            self.recovering = None
+        if self.blind or not self.live or region >= self.region_count or self.store.in_sync[region]:
+            return
+        self.store.in_sync[region] = 1
+        self.sync_count += 1
+
+    def set_out_of_sync(self, region: int) -> bytes | Steps:
+        """Take a region as failed on a leg: SET_REGION_SYNC with 0; dirty on the medium before it is answered."""
+        self.clears.drop()  # a leg is failing: what its cache was to hold is not to be believed
+        if region == self.recovering:
+            self.recovering = None
+        if self.blind or self.failed or not self.live or region >= self.region_count:
+            return b""
+        if not self.store.in_sync[region]:
+            return b""
+        if self.store.clean[region]:
+            self._store_dirty(region)
+        if self._marks.pending:
+            return self._out_of_sync_when_dirty(region)
+        self._drop_sync(region)
+        return b""
+
+    def _out_of_sync_when_dirty(self, region: int) -> Steps:
+        try:
+            yield from self._until_durable()
+        except LogFailedError:
+            return b""  # it may be clean on the medium, so it stays in sync here; every mark fails from now on
+        if self.live and not self.blind:
+            self._drop_sync(region)
+        return b""
+
+    def _drop_sync(self, region: int) -> None:
+        self.clears.mark(region)
+        if self.store.in_sync[region]:
+            self.store.in_sync[region] = 0
+            self.sync_count -= 1
+
+    # -- rounds of clears ------------------------------------------------------------------------------------------
+
+    def store_clears(self, last: bool = False) -> Steps:
+        """Flush the legs, then store what is left of the round and make it durable (on-disk rule 4).
+
+        ``last`` leaves the msync to the caller, who closes the log.
+        """
+        number = self.clears.begin_round()
+        try:
+            if self.clears.closing:
+                yield Work(Lane.LEGS, self.store.flush_legs, self.clears.policy.leg_flush_timeout_seconds)
+        except TimeoutError:
+            self.clears.take_round(number)
+        except (DiskulogError, OSError):
+            if number == self.clears.round_number:
+                self.clears.drop()
+                self.clears.disabled = True
+        stored = self._store_clean(number)
+        if stored and not last:
+            yield from self._commit_clears()
+        self.clears.end_round(number, self._now())
+        return b""
+
+    def _store_clean(self, number: int) -> int:
+        if not self.live or self.failed or self.blind:
+            return 0
+        clean, in_sync, stored = self.store.clean, self.store.in_sync, 0
+        for region in self.clears.take_round(number):
+            if in_sync[region]:
+                clean[region] = 1
+                stored += 1
+        return stored
+
+    def _commit_clears(self) -> Steps:
+        try:
+            yield Work(Lane.DEVICE, self.store.commit_all)
+        except (DiskulogError, OSError):
+            self.fail()
+        return b""

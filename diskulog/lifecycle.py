@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How a log comes to life and ends: CTR, RESUME, PRESUSPEND, POSTSUSPEND, DTR, and what a restart makes of them.
+
+Lives here: which luid of a uuid is live, activation against reconnection, fencing. Does not know the wire, or how a
+store keeps its promise.
+"""
+
+import logging
+from functools import partial
+from typing import cast
+
+from diskulog import ctr
+from diskulog.ctr import CtrArgs
+from diskulog.dirtylog import DirtyLog, LogStore, Phase
+from diskulog.errors import DiskulogError, RefusedError
+from diskulog.work import Lane, Steps, Work
+from diskulog.world import Entry, Opening, Store, World
+
+logger = logging.getLogger("diskulog.log")
+
+
+# A reconnected log whose string cannot even be parsed is blind; every region is then in range, so "in sync".
+_UNKNOWN = CtrArgs(2**62, "core", "core", None, 2)
+
+
+def construct(world: World, entry: Entry, data: bytes, previous: Entry | None) -> Steps:
+    """Answer a first CTR: open and judge the log device, touch nothing, name the device to dm.
+
+    ``previous`` is what was known under the same luid: its DTR never came, or was lost.
+
+    Raises:
+        RefusedError: with the argument, the reason and the remedy.
+        DeviceError: the device cannot be opened or read.
+    """
+    if previous is not None:
+        logger.warning("log %s: constructed anew without a DTR; the old one is dropped", previous.name)
+        yield from retire(previous)
+    args = ctr.parse(data, clustered_single_host=world.clustered_single_host)
+    if not entry.uuid:
+        raise RefusedError("uuid", "is empty", "give the mirror's log a uuid")
+    opening = Opening(args, entry.uuid, entry.luid, False, world.log_devices())
+    store: Store = yield Work(Lane.DEVICE, partial(world.open_store, opening))
+    entry.store, entry.log = store, DirtyLog(args, store, world.policy, world.now)
+    logger.info(
+        "log %s: constructed, %s%s, %d regions of %d sectors",
+        entry.name,
+        args.type_word,
+        f" on {args.device}" if args.device else "",
+        args.region_count,
+        args.region_size_sectors,
+    )
+    return f"{store.device_number}\0".encode() if store.device_number else b""
+
+
+def reconnect(world: World, entry: Entry, data: bytes, previous: Entry | None) -> Steps:
+    """Answer a NUL CTR, the kernel's way to meet a new daemon or one that was deaf: always success, nothing touched."""
+    entry.reconnecting = True
+    if entry.log is not None:
+        return b""
+    if previous is not None:
+        yield from retire(previous)
+    entry.fresh = False
+    args = _UNKNOWN
+    try:
+        # it was accepted once, so whether this host is alone is no question any more
+        args = ctr.parse(data, clustered_single_host=True)
+        opening = Opening(args, entry.uuid, entry.luid, True, world.log_devices())
+        entry.store = yield Work(Lane.DEVICE, partial(world.open_store, opening))
+    except DiskulogError as error:
+        logger.error("log %s: cannot be taken over, its mirror's writes will fail: %s", entry.name, error)  # noqa: TRY400
+    entry.log = DirtyLog(args, entry.store or cast(LogStore, _NoStore()), world.policy, world.now)
+    logger.info("log %s: met again after a restart", entry.name)
+    return b""
+
+
+def resume(world: World, entry: Entry) -> Steps:
+    """Answer RESUME: a reconnection changes nothing, a resume keeps the bitmaps, an activation reads the medium.
+
+    Raises:
+        DiskulogError: an activation failed; dm only warns, and the log answers as a failed one.
+    """
+    log = _log(entry)
+    again, entry.reconnecting = entry.reconnecting, False
+    if log.phase is Phase.IDLE:
+        return (yield from (_reconnected(entry) if again else activate(world, entry)))
+    if again:
+        return b""
+    if log.failed:
+        return (yield from _heal(world, entry))
+    if log.phase is Phase.SUSPENDED:
+        return (yield from _reopen(world, entry))
+    # PRESUSPEND came and POSTSUSPEND was lost, or this RESUME was sent twice
+    log.phase = Phase.LIVE
+    log.restart_recovery()
+    return b""
+
+
+def activate(world: World, entry: Entry) -> Steps:
+    """Make a log live that was not: fence the others of its uuid, believe the medium, then answer.
+
+    Raises:
+        DiskulogError: the log cannot be used; it then answers as a failed one, so that nothing diverges.
+    """
+    log = _log(entry)
+    try:
+        if entry.store is None:
+            raise RefusedError("log device", "could not be opened at reconnection", "load the mirror's table again")
+        yield from _fence_others(world, entry)
+        messages = yield Work(Lane.DEVICE, partial(entry.store.activate, entry.luid, entry.fresh))
+    except DiskulogError as error:
+        log.go_live_failed()
+        logger.error("log %s: FAILED at its activation: %s", entry.name, error)  # noqa: TRY400
+        raise
+    entry.fresh = False
+    _went_live(entry, "live", messages)
+    return b""
+
+
+def postsuspend(entry: Entry) -> Steps:
+    """Answer POSTSUSPEND: store the held clears if the legs can be flushed, make all durable, close the log."""
+    log = _log(entry)
+    if not log.live:
+        return b""
+    if log.failed or entry.store is None:
+        log.phase = Phase.SUSPENDED
+        logger.warning("log %s: suspended in failed state, not closed", entry.name)
+        return b""
+    yield from log.store_clears(last=True)
+    log.phase = Phase.SUSPENDED
+    try:
+        yield Work(Lane.DEVICE, entry.store.close_log)
+    except DiskulogError as error:
+        log.fail()
+        logger.error("log %s: FAILED at its suspend: %s", entry.name, error)  # noqa: TRY400
+    else:
+        logger.info("log %s: suspended, closed, %d of %d regions in sync", entry.name, log.sync_count, log.region_count)
+    return b""
+
+
+def settle(entry: Entry) -> Steps:
+    """Make a live log durable before the daemon ends; its state stays open, for it is not suspended."""
+    log = _log(entry)
+    if log.live and not log.failed and entry.store is not None:
+        yield from log.store_clears(last=True)
+        try:
+            yield Work(Lane.DEVICE, entry.store.commit_all)
+        except DiskulogError as error:
+            log.fail()
+            logger.error("log %s: FAILED at the daemon's end: %s", entry.name, error)  # noqa: TRY400
+    return b""
+
+
+def retire(entry: Entry) -> Steps:
+    """Close everything of a log without storing anything: its successor may be live on the same device already."""
+    if entry.log is not None:
+        entry.log.go_idle()
+    if entry.store is not None:
+        yield Work(Lane.DEVICE, entry.store.release)
+        entry.store = None
+    return b""
+
+
+def _reconnected(entry: Entry) -> Steps:
+    # Only the luid that is recorded as live is taken over; any other is an inactive or suspended table's, which a
+    # status asked for. Should the kernel then ask about regions, the table is live after all: activate.
+    if entry.store is None:
+        _log(entry).go_live_failed()
+        return b""
+    try:
+        live = yield Work(Lane.DEVICE, partial(entry.store.reconnect, entry.luid))
+    except DiskulogError as error:
+        logger.error("log %s: cannot be taken over: %s", entry.name, error)  # noqa: TRY400
+        _log(entry).go_live_failed()
+        return b""
+    if live:
+        _went_live(entry, "reconnected", ())
+    return b""
+
+
+def _reopen(world: World, entry: Entry) -> Steps:
+    log, store = _log(entry), _store(entry)
+    yield from _fence_others(world, entry)
+    try:
+        yield Work(Lane.DEVICE, partial(store.reopen, frozenset(log.late_marks)))
+    except DiskulogError as error:
+        log.phase = Phase.LIVE
+        log.fail()
+        logger.error("log %s: FAILED at its resume: %s", entry.name, error)  # noqa: TRY400
+        raise
+    _went_live(entry, "resumed", ())
+    return b""
+
+
+def _heal(world: World, entry: Entry) -> Steps:
+    log = _log(entry)
+    if log.blind or entry.store is None:
+        return (yield from activate(world, entry))
+    yield from _fence_others(world, entry)
+    try:
+        messages = yield Work(Lane.DEVICE, partial(entry.store.heal, entry.luid, frozenset(log.late_marks)))
+    except DiskulogError as error:
+        log.phase = Phase.LIVE
+        logger.error("log %s: still FAILED: %s", entry.name, error)  # noqa: TRY400
+        raise
+    _went_live(entry, "healed", messages)
+    return b""
+
+
+def _fence_others(world: World, entry: Entry) -> Steps:
+    for other in world.others_on(entry):
+        if other.log is not None and other.log.phase is not Phase.IDLE:
+            if other.log.live:
+                logger.warning("log %s: gives way to another table on the same device", other.name)
+            other.log.go_idle()
+            # the lane is the uuid's: another uuid's store is only silenced, its own lane may be using it
+            if other.store is not None and other.uuid == entry.uuid:
+                yield Work(Lane.DEVICE, other.store.detach)
+    return b""
+
+
+def _went_live(entry: Entry, how: str, messages: tuple[str, ...]) -> None:
+    log = _log(entry)
+    log.go_live()
+    for message in messages:
+        logger.warning("log %s: %s", entry.name, message)
+    logger.info("log %s: %s, %d of %d regions in sync", entry.name, how, log.sync_count, log.region_count)
+
+
+def _log(entry: Entry) -> DirtyLog:
+    if entry.log is None:  # the server asks only about entries that were constructed
+        raise RefusedError("log", "is not constructed", "load the table again")
+    return entry.log
+
+
+def _store(entry: Entry) -> Store:
+    if entry.store is None:
+        raise RefusedError("log device", "is not open", "load the table again")
+    return entry.store
+
+
+class _NoStore:
+    """Stands where a device could not be opened: the log stays blind, so nobody asks for bits."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RefusedError("log device", "could not be opened", "load the mirror's table again")

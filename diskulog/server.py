@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""All logs and all 17 requests: a datagram comes in, its reply goes out, now or when the work behind it is done.
+
+Lives here: who is asked, in which order, and what an error becomes on the wire. Does not know sockets, threads,
+devices, or the rules of a log.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from errno import EINVAL, ESRCH
+from functools import partial
+from typing import Any
+
+from diskulog import ctr, lifecycle, wire
+from diskulog.dirtylog import DirtyLog, Phase
+from diskulog.errors import BadRequestError, DiskulogError, RefusedError
+from diskulog.handlers import HANDLERS
+from diskulog.wire import Request, RequestType, Unreadable
+from diskulog.work import Steps, Submit, wait
+from diskulog.world import Entry, World
+
+logger = logging.getLogger("diskulog.server")
+
+_T = RequestType
+_COMPLAIN_SECONDS = 60.0
+_PHANTOM_SECONDS = 5.0  # dm takes the log device right after the CTR's answer; until then nobody holds it
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """Steps under way: for a request that is owed a reply, or for ourselves."""
+
+    steps: Steps
+    entry: Entry
+    request: Request | None
+    changes_life: bool = False
+
+
+class Server:
+    """Answers datagrams. ``send`` takes a finished reply, ``submit`` blocking work for a uuid's lane."""
+
+    def __init__(self, world: World, send: Callable[[bytes | bytearray], None], submit: Submit) -> None:
+        """Take the logs' world and the two ways out."""
+        self.world = world
+        self._send = send
+        self._submit = submit
+        self._holding: set[Entry] = set()  # logs that hold clears: the only ones a timer looks at
+        self._jobs = 0
+        self._complaints: dict[str, float] = {}
+        self.unreadable = 0
+
+    # -- datagrams -------------------------------------------------------------------------------------------------
+
+    def receive(self, datagram: bytes | bytearray | memoryview) -> None:
+        """Take one datagram of the kernel; whatever waits for an answer gets one, sooner or later."""
+        request = wire.unframe(datagram)
+        if request is None:
+            return
+        if isinstance(request, Unreadable):
+            self.unreadable += 1
+            self._complain("unreadable", "a request cannot be read (%s) and was refused", request.reason)
+            self._send(wire.bare_refusal(request.seq, EINVAL))
+            return
+        self._answer(request)
+
+    def _answer(self, request: Request) -> None:
+        try:
+            self._handle(request)
+        except DiskulogError as error:
+            self._send(self._refusal(request, error))
+        except Exception:
+            logger.exception("bug: request type %d was answered with the least harmful reply", request.type)
+            self._send(self._least_harmful(request))
+
+    def _handle(self, request: Request) -> None:
+        entry = self.world.entries.get(request.luid)
+        if entry is not None and entry.uuid != request.uuid:
+            entry = None
+        if request.type == _T.CTR:
+            self._ctr(request, entry)
+            return
+        if entry is None:
+            self._unknown_log(request)
+            return
+        if entry.busy:
+            entry.backlog.append(request)
+            return
+        log = entry.log
+        if log is None:
+            self._unknown_log(request)
+            return
+        if not log.live and self._wakes(request, log, entry):
+            return
+        handler = HANDLERS.get(request.type) if request.version in wire.VERSIONS else None
+        if handler is None:
+            self._life_or_unknown(request, entry)
+            return
+        answer = handler(log, request.data)
+        if isinstance(answer, bytes):
+            self._send(wire.reply(request, answer))
+            if log.clears.waiting:
+                self._holding.add(entry)
+        else:
+            self._run(_Job(answer, entry, request))
+
+    # -- the life of logs ------------------------------------------------------------------------------------------
+
+    def _ctr(self, request: Request, entry: Entry | None) -> None:
+        if entry is not None and entry.busy:
+            entry.backlog.append(request)
+            return
+        if request.version not in wire.VERSIONS:
+            raise BadRequestError(f"request version {request.version} is not known")
+        again = ctr.is_reconnect(request.data)
+        previous = None
+        if entry is None or not again:
+            entry, previous = self._new_entry(request)
+        begin = lifecycle.reconnect if again else lifecycle.construct
+        self._change(entry, request, begin(self.world, entry, request.data, previous))
+
+    def _new_entry(self, request: Request) -> tuple[Entry, Entry | None]:
+        # a luid is a kernel address and comes again; what was known under it has lost its DTR
+        previous = self.world.entries.get(request.luid)
+        entry = Entry(request.uuid, request.luid, since_seconds=self.world.now())
+        if previous is not None:
+            self._holding.discard(previous)
+            entry.backlog.extend(previous.backlog)
+            previous.backlog.clear()
+            previous.busy = True
+        self.world.entries[request.luid] = entry
+        return entry, previous
+
+    def _life_or_unknown(self, request: Request, entry: Entry) -> None:
+        kind = request.type if request.version in wire.VERSIONS else 0
+        if kind == _T.RESUME:
+            self._change(entry, request, lifecycle.resume(self.world, entry))
+        elif kind == _T.POSTSUSPEND:
+            self._change(entry, request, lifecycle.postsuspend(entry))
+        elif kind == _T.DTR:
+            logger.info("log %s: destroyed", entry.name)
+            self._holding.discard(entry)
+            self._change(entry, request, lifecycle.retire(entry))
+        else:
+            self._complain("unknown", "request type %d of version %d is not known", request.type, request.version)
+            self._send(wire.error_reply(request, EINVAL))
+
+    def _wakes(self, request: Request, log: DirtyLog, entry: Entry) -> bool:
+        """Begin an activation that the kernel's question implies: dm resumed the table while nobody listened."""
+        if request.type not in _GOES_LIVE or (request.type == _T.FLUSH and not request.data):
+            return False
+        if log.phase is Phase.SUSPENDED:
+            # a straggler of the suspended table, unless dm says that the table runs: then our RESUME was lost
+            if entry.store is None or entry.store.mirror_suspended():
+                return False
+            steps = lifecycle.resume(self.world, entry)
+        else:
+            steps = lifecycle.activate(self.world, entry)
+        logger.warning("log %s: its RESUME was lost, the mirror is live", entry.name)
+        entry.reconnecting = False
+        entry.backlog.append(request)
+        self._change(entry, None, steps)
+        return True
+
+    def _change(self, entry: Entry, request: Request | None, steps: Steps) -> None:
+        entry.busy = True
+        self._run(_Job(steps, entry, request, changes_life=True))
+
+    def _unknown_log(self, request: Request) -> None:
+        # -ESRCH makes the kernel construct and resume the log, and ask again; these three it would only warn about
+        if request.type in (_T.DTR, _T.PRESUSPEND, _T.POSTSUSPEND):
+            self._send(wire.reply(request))
+        else:
+            known = 1 <= request.type <= _T.IS_REMOTE_RECOVERING
+            self._send(wire.error_reply(request, ESRCH if known else EINVAL))
+
+    # -- jobs ------------------------------------------------------------------------------------------------------
+
+    def _run(self, job: _Job) -> None:
+        self._jobs += 1
+        self._advance(job, None, None)
+
+    def _advance(self, job: _Job, value: Any, error: BaseException | None) -> None:
+        try:
+            work = job.steps.send(value) if error is None else job.steps.throw(error)
+        except StopIteration as end:
+            self._end(job, job.request and wire.reply(job.request, _ctr_payload(job.request, end.value)))
+        except DiskulogError as failure:
+            self._end(job, job.request and self._refusal(job.request, failure))
+        except Exception:
+            logger.exception("bug: log %s: steps ended early", job.entry.name)
+            self._end(job, job.request and self._least_harmful(job.request))
+        else:
+            wait(self._submit, job.entry.uuid, work, partial(self._advance, job))
+
+    def _end(self, job: _Job, reply: bytearray | None) -> None:
+        self._jobs -= 1
+        entry = job.entry
+        gone = job.changes_life and (entry.log is None or (job.request is not None and job.request.type == _T.DTR))
+        if gone and self.world.entries.get(entry.luid) is entry:
+            del self.world.entries[entry.luid]
+        if reply is not None:
+            self._send(reply)
+        if entry.log is not None and entry.log.clears.waiting:
+            self._holding.add(entry)
+        if job.changes_life:
+            entry.busy = False
+            backlog = list(entry.backlog)
+            entry.backlog.clear()
+            for request in backlog:
+                self._answer(request)
+
+    def _refusal(self, request: Request, error: DiskulogError) -> bytearray:
+        if isinstance(error, RefusedError) or request.type == _T.CTR:
+            logger.error("log %s: refused: %s", request.uuid.decode("ascii", "replace")[-8:], error)
+        elif isinstance(error, BadRequestError):
+            self._complain(f"bad {request.type}", "bad request of type %d: %s", request.type, error)
+        if request.type in _MAY_FAIL:
+            return wire.error_reply(request, error.errno)
+        return self._least_harmful(request)
+
+    def _least_harmful(self, request: Request) -> bytearray:
+        entry = self.world.entries.get(request.luid)
+        return wire.fallback_reply(request, entry.log.region_count if entry and entry.log else None)
+
+    def _complain(self, key: str, text: str, *values: object) -> None:
+        # one line a minute of a kind: a misbehaving sender must not be able to fill the journal
+        now = self.world.now()
+        if now - self._complaints.get(key, -_COMPLAIN_SECONDS) >= _COMPLAIN_SECONDS:
+            self._complaints[key] = now
+            logger.warning(text, *values)
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def next_due_seconds(self) -> float | None:
+        """Return the monotonic time at which ``tick`` has something to do, None when nothing waits."""
+        dues = [
+            due for entry in self._holding if entry.log and (due := entry.log.clears.next_due_seconds()) is not None
+        ]
+        return min(dues, default=None)
+
+    def tick(self) -> None:
+        """Begin the rounds of clears that are due."""
+        now = self.world.now()
+        for entry in tuple(self._holding):
+            log = entry.log
+            if log is None or not log.clears.waiting or not log.live:
+                self._holding.discard(entry)
+            elif not entry.busy and log.clears.due(now):
+                self._run(_Job(log.store_clears(), entry, None))
+
+    def drop_phantoms(self) -> None:
+        """Drop logs whose device no table holds any more: their DTR was lost."""
+        now = self.world.now()
+        for entry in tuple(self.world.entries.values()):
+            if entry.busy or entry.store is None or now - entry.since_seconds < _PHANTOM_SECONDS:
+                continue
+            if not entry.store.held():
+                logger.warning("log %s: its mirror is gone without a DTR; dropped", entry.name)
+                self._holding.discard(entry)
+                del self.world.entries[entry.luid]
+                self._change(entry, None, lifecycle.retire(entry))
+
+    def settle(self) -> int:
+        """Begin to make every live log durable, before the daemon ends; return how many are live."""
+        live = [entry for entry in self.world.entries.values() if entry.log and entry.log.live]
+        for entry in live:
+            self._run(_Job(lifecycle.settle(entry), entry, None))
+        return len(live)
+
+    def idle(self) -> bool:
+        """Tell whether no work is under way."""
+        return self._jobs == 0
+
+
+def _ctr_payload(request: Request, payload: bytes) -> bytes:
+    # version 1 knows no device name, and a reconnect gives no room for one
+    return b"" if request.type == _T.CTR and request.version < 2 else payload
+
+
+# Asked only of a table that runs: met by a log that is not live, they mean that its RESUME was lost.
+_GOES_LIVE = frozenset({_T.IN_SYNC, _T.MARK_REGION, _T.FLUSH, _T.GET_RESYNC_WORK})
+
+# Requests whose failure the kernel handles; any other gets the least harmful answer instead.
+_MAY_FAIL = frozenset({_T.CTR, _T.RESUME, _T.GET_REGION_SIZE, _T.FLUSH, _T.MARK_REGION})
