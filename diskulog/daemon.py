@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The daemon: puts socket, server, lanes and stores together, and turns the loop until it is told to end.
+
+Lives here: composition, the loop, signals, logging. Does not know requests, bits or formats.
+"""
+
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from diskulog import process
+from diskulog.clears import ClearPolicy
+from diskulog.config import Config
+from diskulog.corestore import CoreStore
+from diskulog.device import BlockDevice
+from diskulog.errors import DiskulogError, RefusedError
+from diskulog.exits import Exit
+from diskulog.lanes import Lanes
+from diskulog.media import Host
+from diskulog.mirror import SysfsMirror, stands_on_served_mirror
+from diskulog.server import Server
+from diskulog.store import DiskStore
+from diskulog.transport import Transport, refuse_beside_another
+from diskulog.world import Opening, Store, World
+
+logger = logging.getLogger("diskulog.daemon")
+
+_BATCH = 64  # datagrams between two looks at finished work
+_PHANTOM_CHECK_SECONDS = 30.0
+_SETTLE_SECONDS = 20.0
+
+
+def serve(config: Config) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+    _log_to_stderr(config.daemon.log_level)
+    missing = process.missing_privileges()
+    for line in missing:
+        logger.error("%s", line)
+    if missing:
+        return Exit.NO_PERMISSION
+    try:
+        lock = process.claim(Path(config.daemon.run_directory))
+        refuse_beside_another()
+        process.become_io_path()
+        with Daemon(config) as daemon:
+            daemon.run()
+        os.close(lock)
+    except RefusedError as error:
+        logger.error("%s", error)  # noqa: TRY400 - a sentence for the administrator, not a traceback
+        return Exit.REFUSED
+    except OSError as error:
+        logger.error("cannot serve: %s", error)  # noqa: TRY400
+        return Exit.IO_ERROR
+    return Exit.FINE
+
+
+class Daemon:
+    """Everything that serves, wired together; a context manager that closes it."""
+
+    def __init__(self, config: Config) -> None:
+        """Open the socket and prepare the rest; nothing is answered before ``run``."""
+        self._transport = Transport(config.netlink.receive_buffer_bytes)
+        self._lanes = Lanes(time.monotonic)
+        host = Host(process.boot_id(), socket.gethostname(), time.time)
+        run_directory = Path(config.daemon.run_directory)
+        policy = ClearPolicy(
+            config.clears.hold_seconds, config.clears.max_held, config.clears.leg_flush_timeout_seconds
+        )
+
+        def open_store(opening: Opening) -> Store:
+            if opening.args.log_type == "core":
+                return CoreStore(run_directory, opening, host)
+            return open_disk_store(opening, host)
+
+        world = World({}, open_store, policy, time.monotonic, config.compat.clustered_single_host)
+        self._server = Server(world, self._transport.send, self._lanes.submit)
+        self._stop_read, self._stop_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._stopping = False
+
+    def __enter__(self) -> "Daemon":
+        """Catch the signals that end it."""
+        signal.set_wakeup_fd(self._stop_write)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the socket and the threads; logs that are live keep their state."""
+        signal.set_wakeup_fd(-1)
+        self._transport.close()
+        self._lanes.close()
+
+    def _stop(self, number: int, _: object) -> None:
+        self._stopping = True
+
+    def run(self) -> None:
+        """Answer requests until a signal, then make every live log durable."""
+        logger.info("ready, version of the requests 1 to 3, netlink port %d", self._transport.port)
+        process.notify("READY=1")
+        phantoms = time.monotonic() + _PHANTOM_CHECK_SECONDS
+        poll = select.poll()
+        for fd in (self._transport.fileno(), self._lanes.wake_fd, self._stop_read):
+            poll.register(fd, select.POLLIN)
+        while not self._stopping:
+            self._turn(poll, phantoms)
+            if time.monotonic() >= phantoms:
+                self._server.drop_phantoms()
+                phantoms = time.monotonic() + _PHANTOM_CHECK_SECONDS
+        process.notify("STOPPING=1")
+        poll.unregister(self._stop_read)  # it stays readable, nobody empties it
+        self._settle(poll)
+
+    def _turn(self, poll: select.poll, until: float) -> None:
+        receive, answer = self._transport.receive, self._server.receive
+        for _ in range(_BATCH):
+            datagram = receive()
+            if datagram is None:
+                break
+            answer(datagram)
+        self._lanes.collect()
+        self._server.tick()
+        dues = (until, self._server.next_due_seconds(), self._lanes.next_deadline_seconds())
+        wait = min(due for due in dues if due is not None) - time.monotonic()
+        poll.poll(max(0, wait * 1000 + 1))
+
+    def _settle(self, poll: select.poll) -> None:
+        live = self._server.settle()
+        until = time.monotonic() + _SETTLE_SECONDS
+        while not self._server.idle() and time.monotonic() < until:
+            self._turn(poll, until)
+        if live:
+            logger.warning("%d logs are live: their mirrors' I/O waits until a daemon serves again", live)
+        if not self._server.idle():
+            logger.error("some logs could not be made durable in %g s", _SETTLE_SECONDS)
+        logger.info("ended; %d requests lost to a full buffer", self._transport.lost)
+
+
+def open_disk_store(opening: Opening, host: Host) -> DiskStore:
+    """Open and judge a log device; raises RefusedError or DeviceError, and then nothing stays open."""
+    device = BlockDevice(opening.args.device or "")
+    try:
+        below = stands_on_served_mirror(device.number, opening.log_devices)
+        if below:
+            raise RefusedError(
+                "log device",
+                f"stands on the mirror {below}, whose log is served here and would wait for itself",
+                "keep this log on another device",
+            )
+        store = DiskStore(device, SysfsMirror(device.number), opening, host)
+        if not opening.reconnect:  # a reconnection never fails; what is wrong then shows at its RESUME
+            store.check()
+    except DiskulogError:
+        device.close()
+        raise
+    return store
+
+
+def _log_to_stderr(level: str) -> None:
+    # journald reads the level from the prefix; a terminal gets the time instead
+    handler = logging.StreamHandler(sys.stderr)
+    plain = sys.stderr.isatty()
+    handler.setFormatter(_Journald("%(asctime)s %(message)s" if plain else "%(message)s", prefix=not plain))
+    root = logging.getLogger("diskulog")
+    root.handlers[:] = [handler]
+    root.propagate = False
+    root.setLevel(level.upper())
+
+
+class _Journald(logging.Formatter):
+    """One line a record, led by ``<N>``, the syslog level (sd-daemon(3)); a traceback stays in its record."""
+
+    _LEVELS = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+
+    def __init__(self, text: str, prefix: bool) -> None:
+        super().__init__(text)
+        self._prefix = prefix
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if not self._prefix:
+            return text
+        number = next((number for level, number in self._LEVELS if record.levelno >= level), 7)
+        return f"<{number}>{text}"

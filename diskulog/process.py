@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""This process under the file systems: privileges, locked memory, the word to systemd.
+
+Lives here: capabilities, mlockall, PR_SET_IO_FLUSHER, NOTIFY_SOCKET, this boot's name. Does not know logs or requests.
+"""
+
+import ctypes
+import fcntl
+import gc
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+from diskulog.errors import RefusedError
+
+# capability number (linux/capability.h), and what it is needed for
+_NEEDED: Final = {
+    "CAP_NET_ADMIN": (12, "joins the netlink group and sets its receive buffer"),
+    "CAP_IPC_LOCK": (14, "locks memory, so that answering never waits for a page"),
+    "CAP_SYS_ADMIN": (21, "without it the kernel drops every reply unread"),
+    "CAP_SYS_RESOURCE": (24, "marks the daemon as part of the I/O path (PR_SET_IO_FLUSHER)"),
+}
+_PR_SET_IO_FLUSHER: Final = 57
+_MCL_CURRENT_AND_FUTURE: Final = 3
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def missing_privileges(status: Path = Path("/proc/self/status")) -> list[str]:
+    """List what this process may not do and must, a line each; empty when all is well."""
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    effective = int(fields["CapEff"].strip(), 16)
+    lines = [f"{name} is missing: it {why}" for name, (bit, why) in _NEEDED.items() if not effective >> bit & 1]
+    # the connector talks to the initial network namespace only (connector.c, cn_init)
+    try:
+        if not os.path.samefile("/proc/self/ns/net", "/proc/1/ns/net"):  # noqa: PTH121 - these are magic links
+            lines.append("this is not the initial network namespace: the kernel's requests do not arrive here")
+    except OSError:
+        pass  # process 1 is not ours to look at; a missing capability will have said more
+    return lines
+
+
+def become_io_path() -> None:
+    """Lock all memory and keep the kernel from writing to a mirror in order to give us some.
+
+    Call before any thread starts: PR_SET_IO_FLUSHER is inherited, not shared. Raises OSError.
+    """
+    _check(_libc.prctl(_PR_SET_IO_FLUSHER, 1, 0, 0, 0), "PR_SET_IO_FLUSHER")
+    gc.collect()
+    gc.freeze()
+    _check(_libc.mlockall(_MCL_CURRENT_AND_FUTURE), "mlockall")
+
+
+def _check(result: int, what: str) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def claim(run_directory: Path) -> int:
+    """Be the only daemon: create the run directory and lock a file in it; the descriptor keeps the lock.
+
+    Raises:
+        RefusedError: another daemon holds it.
+        OSError: the directory cannot be made.
+    """
+    run_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    fd = os.open(run_directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise RefusedError("daemon", f"another one holds {run_directory / 'lock'}", "stop it first") from None
+    return fd
+
+
+def boot_id() -> bytes:
+    """Return the 16 bytes that name this boot."""
+    text = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return bytes.fromhex(text.replace("-", ""))
+
+
+def notify(message: str) -> None:
+    """Tell systemd, if it asked; a message that cannot be delivered is not worth a daemon."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.sendto(message.encode(), "\0" + address[1:] if address.startswith("@") else address)
+    except OSError:
+        pass

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The netlink socket on which the kernel asks: connector group 7, and nobody but the kernel is heard.
+
+Lives here: joining, receiving, replying, and who else listens. Does not know what a datagram holds.
+"""
+
+import errno
+import logging
+import socket
+from pathlib import Path
+from typing import Final
+
+from pyroute2 import netns
+from pyroute2.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_CONNECTOR, SOL_NETLINK
+
+from diskulog.errors import RefusedError
+
+logger = logging.getLogger("diskulog.transport")
+
+CN_IDX_DM: Final = 7
+_SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h; the socket module has no name for it
+_BUFFER_BYTES: Final = 4096  # a request has at most 528
+_PROC_NETLINK: Final = Path("/proc/net/netlink")
+
+
+class Transport:
+    """A datagram socket that gives requests of the kernel as memory, and sends replies to it."""
+
+    def __init__(self, receive_buffer_bytes: int) -> None:
+        """Open, bind and join group 7.
+
+        Raises:
+            RefusedError: another daemon serves already, or there is no connector here.
+            PermissionError: a capability is missing.
+        """
+        try:
+            # pyroute2's own classes put an event loop around the socket; this is the plain one it makes for them
+            self._socket: socket.socket = netns.create_socket(
+                family=socket.AF_NETLINK, socket_type=socket.SOCK_DGRAM, proto=NETLINK_CONNECTOR
+            )
+        except OSError as error:
+            raise RefusedError(
+                "netlink connector", f"cannot be opened: {error.strerror}", "run in the initial network namespace"
+            ) from error
+        # groups=0: nl_groups is a bit mask, and 7 would join 1, 2 and 3
+        self._socket.bind((0, 0))
+        self.port = self._socket.getsockname()[0]
+        # the buffer first: a request that comes right after joining must fit
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer_bytes)
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, CN_IDX_DM)
+        self._socket.setblocking(False)
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self.lost = 0
+        self.foreign = 0
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll."""
+        return self._socket.fileno()
+
+    def receive(self) -> memoryview | None:
+        """Return the next datagram that the kernel sent, valid until the next call; None when there is none.
+
+        A full buffer (ENOBUFS) has lost a request; the kernel asks again.
+        """
+        while True:
+            try:
+                size, sender = self._socket.recvfrom_into(self._buffer)
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                if error.errno not in (errno.ENOBUFS, errno.EINTR):
+                    raise
+                if error.errno == errno.ENOBUFS:
+                    self.lost += 1
+                continue
+            if sender[0] == 0:
+                return self._view[:size]
+            self.foreign += 1  # a process: never heard, root's neither
+
+    def send(self, reply: bytes | bytearray) -> None:
+        """Send a reply to the kernel; if it has no room now, it will ask again."""
+        try:
+            self._socket.sendto(reply, (0, 0))
+        except OSError as error:
+            # nothing is lost: the kernel asks again after 15 s
+            logger.warning("a reply could not be sent: %s", error.strerror)
+
+    def close(self) -> None:
+        """Leave the group and close."""
+        self._socket.close()
+
+
+def refuse_beside_another() -> None:
+    """Look who is in the group before joining it: refuse beside another daemon, warn of a listener.
+
+    Raises:
+        RefusedError: another process that could answer, because it runs as root, is in the group.
+    """
+    for pid in _listeners():
+        name = _process_name(pid)
+        if _may_answer(pid):
+            raise RefusedError(
+                "netlink group 7",
+                f"process {pid} ({name}) listens already and may answer requests",
+                "stop it; two daemons would answer each other's logs",
+            )
+        logger.warning(
+            "process %d (%s) listens on netlink group 7; while it does, a request without a daemon waits for ever",
+            pid,
+            name,
+        )
+
+
+def _listeners() -> list[int]:
+    # sk Eth Pid Groups ...: "Pid" is the port, which is the process's number for its first socket
+    found = []
+    for line in _PROC_NETLINK.read_text().splitlines()[1:]:
+        words = line.split()
+        if int(words[1]) == NETLINK_CONNECTOR and int(words[3], 16) & 1 << (CN_IDX_DM - 1):
+            port = int(words[2])
+            if port:
+                found.append(_owner(int(words[9])) or port)
+    return found
+
+
+def _owner(inode: int) -> int | None:
+    wanted = f"socket:[{inode}]"
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(str(fd.readlink()) == wanted for fd in (process / "fd").iterdir()):
+                return int(process.name)
+        except OSError:
+            continue  # it has ended, or is not ours to look at
+    return None
+
+
+def _process_name(pid: int) -> str:
+    try:
+        return (Path("/proc") / str(pid) / "comm").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def _may_answer(pid: int) -> bool:
+    # cn_ulog_callback takes replies only from CAP_SYS_ADMIN (bit 21)
+    try:
+        status = (Path("/proc") / str(pid) / "status").read_text()
+    except OSError:
+        return False
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective, 16) & 1 << 21)
