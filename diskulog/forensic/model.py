@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The JSON of ``inspect --json``: fixed fields, version 1; its schema is published.
+
+Lives here: the shape that scripts rely on, and how a report fills it. Judges nothing.
+"""
+
+import json
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from diskulog.exits import Exit
+from diskulog.forensic.report import ERROR, DialectWord, Report, Severity, StateWord, Verdict, runs
+
+Count = Annotated[int, Field(ge=0)]
+Run = Annotated[tuple[Count, Count], Field(description="[first region, count]")]
+
+
+class _Part(BaseModel):
+    # additions do not change format_version, so the schema does not forbid what it does not name
+    model_config = ConfigDict(frozen=True)
+
+
+class MessagePart(_Part):
+    """One finding; an error makes exit_status 1 where it would be 0."""
+
+    severity: Severity
+    text: str
+
+
+class ChecksumsPart(_Part):
+    """``none``: there is none, or none that holds in this state."""
+
+    extension: Verdict
+    clean_bitmap: Verdict
+    sync_bitmap: Verdict
+
+
+class LogPart(_Part):
+    """A log; null where the log does not say. Times are seconds since 1970."""
+
+    device: str
+    size_bytes: Count | None = Field(description="null for a pipe")
+    dialect: DialectWord
+    uuid: str | None
+    region_size_sectors: Count | None
+    target_length_sectors: Count | None
+    region_count: Count | None = Field(description="null for LVM's fresh log, which does not know it yet")
+    clean_count: Count = Field(description="regions that are clean, and in sync where that is known")
+    dirty_count: Count
+    in_sync_count: Count | None
+    out_of_sync_count: Count | None
+    resync_count: Count | None = Field(description="regions that the next activation resyncs; null while live")
+    state: StateWord
+    live: bool
+    holders: list[str]
+    checksums: ChecksumsPart
+    sync_offset_bytes: Count | None
+    generation: Count | None
+    created_seconds: Count | None
+    resumed_seconds: Count | None
+    closed_seconds: Count | None
+    host_name: str | None
+    boot_id: str | None
+
+
+class InspectDocument(_Part):
+    """What ``diskulog inspect --json`` prints; ``log`` is null when nothing could be read."""
+
+    format_version: Literal[1] = 1
+    command: Literal["inspect"] = "inspect"
+    exit_status: Annotated[int, Field(ge=0, le=max(Exit))]
+    log: LogPart | None
+    dirty: list[Run]
+    out_of_sync: list[Run] = Field(description="empty where in_sync_count is null")
+    messages: list[MessagePart]
+
+
+def document(subject: Report) -> InspectDocument:
+    """Fill the JSON from a report."""
+    return InspectDocument(
+        exit_status=subject.exit_status,
+        log=_log(subject),
+        dirty=list(runs(subject.clean, 0)),
+        out_of_sync=[] if subject.in_sync is None else list(runs(subject.in_sync, 0)),
+        messages=[MessagePart(severity=severity, text=_encodable(text)) for severity, text in subject.messages],
+    )
+
+
+def failure(status: Exit, text: str) -> InspectDocument:
+    """Fill the JSON of a command that could not read a log."""
+    message = MessagePart(severity=ERROR, text=_encodable(text))
+    return InspectDocument(exit_status=status, log=None, dirty=[], out_of_sync=[], messages=[message])
+
+
+def render(found: InspectDocument) -> str:
+    """Return the JSON text."""
+    return found.model_dump_json()
+
+
+def schema() -> str:
+    """Return the JSON schema of version 1, as published in ``diskulog/schema``."""
+    return json.dumps(InspectDocument.model_json_schema(mode="serialization"), indent=2)
+
+
+def _log(subject: Report) -> LogPart:
+    image, extension = subject.image, subject.image.extension
+    return LogPart(
+        device=_encodable(image.name),
+        size_bytes=image.size_bytes,
+        dialect=subject.dialect,
+        uuid=_encodable(extension.uuid) if extension else None,
+        region_size_sectors=(extension.region_size_sectors or None) if extension else None,
+        target_length_sectors=(extension.target_length_sectors or None) if extension else None,
+        region_count=image.region_count,
+        clean_count=subject.clean_count,
+        dirty_count=subject.dirty_count,
+        in_sync_count=subject.in_sync_count,
+        out_of_sync_count=subject.out_of_sync_count,
+        resync_count=subject.resync_count,
+        state=subject.state,
+        live=image.live,
+        holders=list(image.holders),
+        checksums=ChecksumsPart(**subject.checksums),
+        sync_offset_bytes=extension.sync_offset_bytes if extension else None,
+        generation=extension.generation if extension else None,
+        created_seconds=extension.created_seconds if extension else None,
+        resumed_seconds=extension.resumed_seconds if extension else None,
+        closed_seconds=extension.closed_seconds if extension else None,
+        host_name=_encodable(extension.host_name) if extension else None,
+        boot_id=str(UUID(bytes=extension.boot_id)) if extension else None,
+    )
+
+
+def _encodable(text: str) -> str:
+    """Spell out the bytes of a name that are no UTF-8, which JSON cannot hold."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What ``inspect`` has to say of an image: counts, ranges, verdicts on checksums, messages, the exit code.
+
+Lives here: the meaning of what was found, in words. Does not know JSON, terminals or devices.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal, NamedTuple
+
+from bitarray import bitarray
+
+from diskulog.exits import Exit
+from diskulog.forensic import belief
+from diskulog.forensic.belief import Belief
+from diskulog.forensic.image import Image
+from diskulog.ondisk import Dialect, State
+from diskulog.units import SECTOR_BYTES, human_bytes
+
+Severity = Literal["info", "warning", "error"]
+Verdict = Literal["ok", "bad", "none"]
+DialectWord = Literal["kernel", "diskulog"]
+StateWord = Literal["open", "closed", "unknown"]
+
+INFO: Final = "info"
+WARNING: Final = "warning"
+ERROR: Final = "error"
+
+
+class Message(NamedTuple):
+    """One finding; ``error`` alone makes the exit code 1."""
+
+    severity: Severity
+    text: str
+
+
+_AFTER: Final = "everything is dirty at the next activation"
+_ADOPT: Final = "if it was the kernel's own log, 'diskulog adopt DEV' before that keeps its clean regions"
+
+_MEANING: Final = {
+    Belief.RELEASED: Message(INFO, "released to the kernel's own log: its clean bitmap is taken as it stands"),
+    Belief.OPEN: Message(WARNING, "not closed in order: its host or its daemon went away while the log was in use"),
+    Belief.CHANGED: Message(ERROR, f"a bitmap changed after diskulog closed the log: {_AFTER}; {_ADOPT}"),
+    Belief.RESIZED: Message(
+        ERROR, f"the header counts {{header}} regions, the extension {{extension}}: {_AFTER}; {_ADOPT}"
+    ),
+    Belief.MISPLACED: Message(
+        ERROR, f"the extension puts the sync bitmap at byte {{offset}}, where it cannot be: {_AFTER}; {_ADOPT}"
+    ),
+    Belief.DAMAGED: Message(
+        ERROR,
+        f"the extension is damaged, so uuid, region size and sync bitmap are not known: {_AFTER}; "
+        "if the kernel's own log used it last, 'diskulog adopt --uuid UUID DEV' before that keeps its clean regions",
+    ),
+}
+
+_STATE_WORDS: Final[dict[State, StateWord]] = {State.OPEN: "open", State.CLOSED: "closed", State.RELEASED: "closed"}
+_DIALECT_WORDS: Final[dict[Dialect, DialectWord]] = {
+    Dialect.KERNEL: "kernel",
+    Dialect.DISKULOG: "diskulog",
+    Dialect.DAMAGED: "diskulog",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """An image with its meaning; counts and bitmaps are worked out when they are asked for."""
+
+    image: Image
+    belief: Belief
+
+    @property
+    def dialect(self) -> DialectWord:
+        """``kernel`` or ``diskulog``."""
+        return _DIALECT_WORDS[self.image.dialect]
+
+    @property
+    def state(self) -> StateWord:
+        """``open``, ``closed`` or ``unknown``."""
+        return _STATE_WORDS[self.image.extension.state] if self.image.extension else "unknown"
+
+    @cached_property
+    def clean(self) -> bitarray:
+        """One bit a region: clean, and in sync where that is known."""
+        return belief.clean_bits(self.image)
+
+    @cached_property
+    def in_sync(self) -> bitarray | None:
+        """One bit a region, None where the log does not say."""
+        return belief.sync_bits(self.image)
+
+    @cached_property
+    def clean_count(self) -> int:
+        """Regions that are clean."""
+        return self.clean.count()
+
+    @property
+    def dirty_count(self) -> int:
+        """Regions that are not."""
+        return self.image.bit_count - self.clean_count
+
+    @cached_property
+    def in_sync_count(self) -> int | None:
+        """Regions that are in sync."""
+        return None if self.in_sync is None else self.in_sync.count()
+
+    @property
+    def out_of_sync_count(self) -> int | None:
+        """Regions that are not."""
+        return None if self.in_sync_count is None else self.image.bit_count - self.in_sync_count
+
+    @property
+    def resync_count(self) -> int | None:
+        """Regions that the next activation resyncs; None while live, and where the count of regions is not known."""
+        if self.image.live or self.image.region_count is None:
+            return None
+        return self.dirty_count if self.belief in belief.TAKES_CLEAN | belief.TAKES_BOTH else self.image.bit_count
+
+    @cached_property
+    def checksums(self) -> dict[str, Verdict]:
+        """``ok``, ``bad`` or ``none`` for the extension and each bitmap, which has one only while closed."""
+        if self.image.extension is None:
+            return {
+                "extension": "bad" if self.belief is Belief.DAMAGED else "none",
+                "clean_bitmap": "none",
+                "sync_bitmap": "none",
+            }
+        closed = self.belief in (Belief.CLOSED, Belief.CHANGED)
+        return {
+            "extension": "ok",
+            "clean_bitmap": _verdict(belief.clean_checksum_ok(self.image)) if closed else "none",
+            "sync_bitmap": _verdict(belief.sync_checksum_ok(self.image)) if closed else "none",
+        }
+
+    @cached_property
+    def messages(self) -> tuple[Message, ...]:
+        """All findings, the gravest first."""
+        found = [*_about_belief(self), *_about_life(self), *_about_bits(self), *_about_activation(self)]
+        return tuple(sorted(found, key=lambda message: (ERROR, WARNING, INFO).index(message.severity)))
+
+    @property
+    def exit_status(self) -> Exit:
+        """PROBLEM when any finding is an error."""
+        return Exit.PROBLEM if any(message.severity == ERROR for message in self.messages) else Exit.FINE
+
+    def span_bytes(self, first_region: int, count: int) -> tuple[int, int] | None:
+        """Return offset and length of a range of regions in the mirror; None when the region size is not known."""
+        extension = self.image.extension
+        if extension is None or not extension.region_size_sectors:
+            return None
+        region = extension.region_size_sectors * SECTOR_BYTES
+        start, end = first_region * region, (first_region + count) * region
+        length = extension.target_length_sectors * SECTOR_BYTES
+        if length:  # the last region may be short
+            end = min(end, length)
+        return start, max(end - start, 0)
+
+    def bytes_of(self, bits: bitarray, value: int) -> int | None:
+        """Sum up the mirror's bytes behind the regions whose bit is ``value``; None without a region size."""
+        whole = self.span_bytes(0, 1)
+        if whole is None or not bits:
+            return None
+        last = len(bits) - 1
+        last_bytes = (self.span_bytes(last, 1) or (0, 0))[1]
+        count = bits.count(value)
+        return count * whole[1] if bits[last] != value else (count - 1) * whole[1] + last_bytes
+
+
+def report(image: Image) -> Report:
+    """Judge an image."""
+    return Report(image, belief.judge(image))
+
+
+def runs(bits: bitarray, value: int) -> Iterator[tuple[int, int]]:
+    """List the ranges of regions whose bit is ``value`` as (first, count), in order."""
+    first = bits.find(value)
+    while first >= 0:
+        end = bits.find(not value, first)
+        if end < 0:
+            end = len(bits)
+        yield first, end - first
+        first = bits.find(value, end)
+
+
+def run_count(bits: bitarray, value: int) -> int:
+    """Count the ranges of ``runs`` without listing them."""
+    if not bits:
+        return 0
+    changes = int((bits[1:] ^ bits[:-1]).count())
+    # ranges of both values alternate; the first bit says which of them begins
+    return (changes + 2) // 2 if bits[0] == value else (changes + 1) // 2
+
+
+def _verdict(good: bool) -> Verdict:
+    return "ok" if good else "bad"
+
+
+def _about_belief(subject: Report) -> Iterator[Message]:
+    meaning = _MEANING.get(subject.belief)
+    if meaning is None or (subject.belief is Belief.OPEN and subject.image.same_boot):
+        return
+    extension = subject.image.extension
+    yield meaning._replace(
+        text=meaning.text.format(
+            header=subject.image.header.nr_regions,
+            extension=extension and extension.region_count,
+            offset=extension and extension.sync_offset_bytes,
+        )
+    )
+
+
+def _about_life(subject: Report) -> Iterator[Message]:
+    image = subject.image
+    if image.live:
+        seen = (
+            "this is memory's state, the device may still say less is clean"
+            if image.same_boot
+            else "read past the page cache"
+        )
+        yield Message(WARNING, f"live, held by {', '.join(image.holders)}: it changes while it is read; {seen}")
+
+
+def _about_bits(subject: Report) -> Iterator[Message]:
+    image = subject.image
+    for name in belief.stray_bits(image):
+        yield Message(ERROR, f"the {name} bitmap has bits set beyond the last region")
+    if image.region_count is None:
+        yield Message(
+            WARNING,
+            "fresh from LVM (2^64-1 regions): the mirror was never active; "
+            f"counted are the {image.bit_count} bits read, the mirror has fewer regions",
+        )
+
+
+def _about_activation(subject: Report) -> Iterator[Message]:
+    count = subject.resync_count
+    if count is None:
+        return
+    everything = subject.belief not in belief.TAKES_CLEAN | belief.TAKES_BOTH
+    bits = bitarray(subject.image.bit_count) if everything else subject.clean
+    size = subject.bytes_of(bits, 0)
+    amount = f" ({human_bytes(size)})" if size is not None else ""
+    yield Message(INFO, f"at the next activation {count} region{'s' * (count != 1)}{amount} will be resynced")

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the running kernel says of a block device and of itself, read from files.
+
+Lives here: holders, their names, this boot's id. Does not open devices and never asks dm (a status ioctl may hang).
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+SYS_BLOCK: Final = Path("/sys/dev/block")
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def holders(device_number: int) -> tuple[str, ...]:
+    """Name the devices that are built on a block device: ``dm-3``, or ``dm-3 (vg-home)`` where dm knows a name."""
+    folder = SYS_BLOCK / f"{os.major(device_number)}:{os.minor(device_number)}" / "holders"
+    try:
+        found = sorted(folder.iterdir())
+    except OSError:  # no sysfs, or a device that has gone: nobody holds it as far as can be seen
+        return ()
+    return tuple(_with_dm_name(path) for path in found)
+
+
+def _with_dm_name(path: Path) -> str:
+    try:
+        name = (path / "dm" / "name").read_text(errors="replace").strip()
+    except OSError:
+        return path.name
+    return f"{path.name} ({name})"
+
+
+def boot_id() -> bytes:
+    """Return this boot's id, 16 bytes; zeros when the kernel does not tell."""
+    try:
+        return bytes.fromhex(BOOT_ID.read_text().strip().replace("-", ""))
+    except (OSError, ValueError):
+        return bytes(16)

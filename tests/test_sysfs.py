@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+import os
+
+from diskulog import sysfs
+
+
+def test_holders_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(sysfs, "SYS_BLOCK", tmp_path)
+    folder = tmp_path / "7:3" / "holders"
+    (folder / "dm-4" / "dm").mkdir(parents=True)
+    (folder / "dm-4" / "dm" / "name").write_text("vg-home\n")
+    (folder / "md0").mkdir()
+    assert sysfs.holders(os.makedev(7, 3)) == ("dm-4 (vg-home)", "md0")
+    assert sysfs.holders(os.makedev(7, 4)) == ()
+
+
+def test_boot_id(tmp_path, monkeypatch):
+    monkeypatch.setattr(sysfs, "BOOT_ID", tmp_path / "boot_id")
+    assert sysfs.boot_id() == bytes(16)
+    (tmp_path / "boot_id").write_text("00010203-0405-0607-0809-0a0b0c0d0e0f\n")
+    assert sysfs.boot_id() == bytes(range(16))
+    (tmp_path / "boot_id").write_text("nonsense\n")
+    assert sysfs.boot_id() == bytes(16)
