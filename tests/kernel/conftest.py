@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Kernel tests run in a VM: on the host each of them waits here for the outcome that the guest reports.
+
+Lives here: one VM for each kernel, started with the first test that needs it. Does not know what the tests do.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+KERNELS = ("6.12", "6.1")
+_TOP = Path(__file__).resolve().parents[2]
+_REPORT = "DISKULOG_GUEST_REPORT"  # set in the guest: where it tells outcomes
+_KERNEL = "DISKULOG_GUEST_KERNEL"
+_IN_GUEST = _REPORT in os.environ
+_VM_SECONDS = 1500
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    # the same names on the host and in the guest, so that an outcome finds its test
+    metafunc.fixturenames.append("kernel")
+    metafunc.parametrize("kernel", [os.environ[_KERNEL]] if _IN_GUEST else KERNELS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/kernel/guest" in item.nodeid:
+            item.add_marker(pytest.mark.kernel)
+
+
+class Guest:
+    """A VM that runs tests and tells their outcomes in a file."""
+
+    def __init__(self, kernel: str, names: list[str], directory: Path) -> None:
+        self.report = directory / "report.jsonl"
+        self.report.touch()
+        self.console = directory / "output"
+        command = [str(_TOP / "tools/vm"), "--kernel", kernel, "--cpus", "1", "--timeout", str(_VM_SECONDS)]
+        command += ["--share", str(directory), "--env", f"{_REPORT}={self.report}", "--env", f"{_KERNEL}={kernel}"]
+        command += ["--dmesg", str(directory / "dmesg"), "--", sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+        with self.console.open("wb") as out:
+            self._process = subprocess.Popen([*command, "-q", *names], cwd=_TOP, stdout=out, stderr=out)
+        self._outcomes: dict[str, dict[str, object]] = {}
+        self._read = 0
+
+    def outcome(self, name: str) -> dict[str, object]:
+        """Wait for a test's outcome, or for the VM's end."""
+        while name not in self._outcomes:
+            ended = self._process.poll() is not None
+            self._collect()
+            if ended and name not in self._outcomes:
+                tail = self.console.read_text(errors="replace")[-6000:]
+                return {"outcome": "failed", "seconds": 0.0, "text": f"the VM ended before this test\n{tail}"}
+            time.sleep(0.2)
+        return self._outcomes[name]
+
+    def _collect(self) -> None:
+        with self.report.open() as lines:
+            lines.seek(self._read)
+            for line in lines.read().splitlines(keepends=True):
+                if line.endswith("\n"):
+                    told = json.loads(line)
+                    self._outcomes[told["name"]] = told
+                    self._read += len(line.encode())
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+_guests: dict[str, Guest] = {}
+
+
+def _guest_of(item: pytest.Item) -> Guest:
+    kernel = item.callspec.params["kernel"]  # type: ignore[attr-defined]
+    if not _guests:
+        # all VMs at once: one processor each, and the tests of one wait while the other's run
+        names: dict[str, list[str]] = {}
+        for other in item.session.items:
+            if other.get_closest_marker("kernel"):
+                names.setdefault(other.callspec.params["kernel"], []).append(other.nodeid)  # type: ignore[attr-defined]
+        base = item.config._tmp_path_factory.mktemp("vm", numbered=True)  # type: ignore[attr-defined]
+        for each, wanted in names.items():
+            directory = base / each
+            directory.mkdir()
+            _guests[each] = Guest(each, wanted, directory)
+    return _guests[kernel]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    if _IN_GUEST or not item.get_closest_marker("kernel"):
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    told = _guest_of(item).outcome(item.nodeid)
+    report = pytest.TestReport(
+        item.nodeid,
+        item.location,
+        {},
+        told["outcome"],  # type: ignore[arg-type]
+        told["text"] or None,  # type: ignore[arg-type]
+        "call",
+        duration=told["seconds"],  # type: ignore[arg-type]
+    )
+    item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> Iterator[None]:
+    # in the guest: one line for a test that passed, failed, or broke in its set-up or tear-down
+    if _IN_GUEST and (report.when == "call" or report.failed or report.skipped):
+        text = f"{report.longreprtext}\n{report.capstderr}" if report.failed or report.skipped else ""
+        line = {"name": report.nodeid, "outcome": report.outcome, "seconds": report.duration, "text": text}
+        with Path(os.environ[_REPORT]).open("a") as out:
+            out.write(json.dumps(line) + "\n")
+    return (yield)
+
+
+def pytest_sessionfinish() -> None:
+    for guest in _guests.values():
+        guest.stop()
