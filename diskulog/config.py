@@ -51,7 +51,7 @@ class Daemon(_Section):
     """The process itself."""
 
     run_directory: Annotated[str, Field(pattern=r"^/[^\x00]*$")] = "/run/diskulog"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["info", "warning", "error"] = "info"
 
 
 class Config(_Section):

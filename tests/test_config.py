@@ -107,7 +107,7 @@ def test_it_is_frozen():
             "configuration f: [compat] clustered_single_host = 'yes': input should be a valid boolean",
         ),
         ("[netlink]\nreceive_buffer_bytes = 1", "configuration f: [netlink] receive_buffer_bytes = 1: input should be"),
-        ("[daemon]\nlog_level = 'loud'", "configuration f: [daemon] log_level = 'loud': input should be 'debug'"),
+        ("[daemon]\nlog_level = 'loud'", "configuration f: [daemon] log_level = 'loud': input should be 'info'"),
         ("[daemon]\nrun_directory = 'run'", "configuration f: [daemon] run_directory = 'run': string should match"),
         ("[clears]\nmax_held = []", "configuration f: [clears] max_held: input should be a valid integer"),
         ("[clears]\na = 1\nb = 2\nc = 3", "configuration f: [clears] a: is not a known key (and 2 more)"),
