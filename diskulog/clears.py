@@ -81,11 +81,11 @@ class HeldClears:
         return self.round_number
 
     def take_round(self, number: int) -> Iterable[int]:
-        """Hand out what is left of a round after its leg flush; nothing when a later round has begun."""
+        """Hand out what is left of a round after its leg flush; nothing when a later round began or a flush failed."""
         if number != self.round_number:
             return ()
         taken, self.closing = self.closing, set()
-        return taken
+        return () if self.disabled else taken
 
     def end_round(self, number: int, now_seconds: float) -> None:
         """Let the next round begin; what came meanwhile waits its time from now."""

@@ -20,10 +20,11 @@ from diskulog.media import Host
 from diskulog.units import round_up
 from diskulog.world import Opening
 
-# magic, boot id, live token, live flag, region count
+# magic, boot id, live token, how it lives, region count
 _HEAD: Final = struct.Struct("<8s16s8sIxxxxQ")
 _MAGIC: Final = b"dulgcore"
 _BITS_AT: Final = 64
+_NEVER_LIVE, _LIVE, _GAVE_WAY = range(3)
 
 
 class CoreStore:
@@ -35,8 +36,8 @@ class CoreStore:
         """Create the log's file, or find it again when the kernel reconnects.
 
         Raises:
-            RefusedError: a reconnection finds no file of this uuid, luid and boot.
-            DeviceError: the run directory cannot be used.
+            RefusedError: a reconnection finds a file that is another log's.
+            DeviceError: it finds none, or the run directory cannot be used.
         """
         self.clean = bitarray(endian="little")
         self.in_sync = bitarray(endian="little")
@@ -66,7 +67,7 @@ class CoreStore:
             self._map_file(fd)
         finally:
             os.close(fd)
-        self._write_head(live=False)
+        self._write_head(_NEVER_LIVE)
 
     def _open_again(self) -> None:
         fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
@@ -100,28 +101,31 @@ class CoreStore:
             raise RefusedError("core log", "is closed", "load the mirror's table again")
         return self._view
 
-    def _write_head(self, live: bool) -> None:
-        head = _HEAD.pack(_MAGIC, self._host.boot_id, self._token, live, self._count)
+    def _write_head(self, life: int) -> None:
+        head = _HEAD.pack(_MAGIC, self._host.boot_id, self._token, life, self._count)
         self._mapped()[: _HEAD.size] = head
 
-    def _is_live(self) -> bool:
-        return bool(_HEAD.unpack_from(self._mapped())[3])
+    def _life(self) -> int:
+        life: int = _HEAD.unpack_from(self._mapped())[3]
+        return life
 
     def activate(self, luid: int, fresh: bool) -> tuple[str, ...]:
         """Make the log live: a new luid knows nothing, so all is dirty, or clean with ``nosync``."""
         del luid
-        if fresh or not self._is_live():
-            value = int(self._opening.args.sync is Sync.NOSYNC)
+        life = _NEVER_LIVE if fresh else self._life()
+        if life != _LIVE:
+            # one that gave way has missed writes: nosync speaks of regions that are new
+            value = int(self._opening.args.sync is Sync.NOSYNC and life == _NEVER_LIVE)
             for bits in (self.clean, self.in_sync):
                 bits.setall(0)
                 bits[: self._count] = value
-        self._write_head(live=True)
+        self._write_head(_LIVE)
         return ()
 
     def reconnect(self, luid: int) -> bool:
         """Go on where the last daemon was, if this luid was live."""
         del luid
-        return self._is_live()
+        return self._life() == _LIVE
 
     def reopen(self, late_marks: frozenset[int]) -> None:
         """Go on after a suspend."""
@@ -157,7 +161,7 @@ class CoreStore:
     def detach(self) -> None:
         """Say that this luid is live no more; another one of the uuid is."""
         if self._view is not None:
-            self._write_head(live=False)
+            self._write_head(_GAVE_WAY)
 
     def release(self) -> None:
         """Unmap, and remove the file if this is the log's end."""

@@ -77,7 +77,8 @@ def parse(data: bytes, *, clustered_single_host: bool = False) -> CtrArgs:
         )
     if b"\0" in text:
         raise RefusedError("constructor string", "holds a NUL byte", "check the table line")
-    words = text.decode("utf-8", "surrogateescape").split()
+    # bytes are split at ASCII blanks, as dm does; text would be at any of Unicode's
+    words = [word.decode("utf-8", "surrogateescape") for word in text.split()]
     if len(words) < 2:
         raise RefusedError(
             "constructor string",

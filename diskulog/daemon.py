@@ -92,6 +92,8 @@ class Daemon:
     def __exit__(self, *_: object) -> None:
         """Close the socket and the threads; logs that are live keep their state."""
         signal.set_wakeup_fd(-1)
+        os.close(self._stop_read)
+        os.close(self._stop_write)
         self._transport.close()
         self._lanes.close()
 

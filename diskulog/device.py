@@ -68,7 +68,7 @@ class BlockDevice:
                     "log device", f"{name} is not a block device", "name one (losetup makes one of a file)"
                 )
             self.number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-            if ":" in name and "/" not in name and self.number != ":".join(str(int(n)) for n in name.split(":")):
+            if path != name and self.number != ":".join(str(int(number)) for number in name.split(":")):
                 raise RefusedError("log device", f"{path} is {self.number}, not {name}", "name the device by its path")
             self._fd = self._open(path, os.O_RDWR)
             self._direct_fd = self._open(path, os.O_RDONLY | os.O_DIRECT)
@@ -109,10 +109,11 @@ class BlockDevice:
                 except OSError as error:
                     raise DeviceError(f"log device {self.number}: read at byte {start + done}", error) from error
                 if not got:
-                    break
+                    shorter = OSError(errno.ENXIO, f"it has become shorter than {self.size_bytes} bytes")
+                    raise DeviceError(f"log device {self.number}: read at byte {start + done}", shorter)
                 done += got
             skip = offset_bytes - start
-            return bytes(view[skip : min(skip + length_bytes, done)]).ljust(length_bytes, b"\0")
+            return bytes(view[skip : min(skip + length_bytes, wanted)]).ljust(length_bytes, b"\0")
 
     def map(self, offset_bytes: int, length_bytes: int) -> "MappedWindow":
         """Map a piece of the device for reading and writing, rounded outwards to pages.
@@ -120,11 +121,12 @@ class BlockDevice:
         Raises:
             DeviceError: the piece does not lie on the device, or cannot be mapped.
         """
-        start = round_down(offset_bytes, mmap.PAGESIZE)
-        end = min(round_up(offset_bytes + length_bytes, mmap.PAGESIZE), self.size_bytes)
-        if offset_bytes + length_bytes > self.size_bytes:  # touching it would be a SIGBUS, not an error
-            beyond = OSError(errno.ENXIO, f"has {self.size_bytes} bytes, {offset_bytes + length_bytes} are needed")
+        size = os.lseek(self._fd, 0, os.SEEK_END)  # now: touching what is no longer there would be a SIGBUS, no error
+        if offset_bytes + length_bytes > size:
+            beyond = OSError(errno.ENXIO, f"has {size} bytes, {offset_bytes + length_bytes} are needed")
             raise DeviceError(f"log device {self.number}", beyond)
+        start = round_down(offset_bytes, mmap.PAGESIZE)
+        end = min(round_up(offset_bytes + length_bytes, mmap.PAGESIZE), size)
         try:
             return MappedWindow(self._fd, self.number, start, end - start)
         except OSError as error:

@@ -6,6 +6,7 @@ durable (``durability``), or how a log comes to life and ends (``lifecycle``).
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from enum import Enum, auto
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from bitarray import bitarray
 from diskulog.clears import ClearPolicy, HeldClears
 from diskulog.ctr import CtrArgs
 from diskulog.durability import Durability
-from diskulog.errors import BadRequestError, DiskulogError, LogFailedError
+from diskulog.errors import BadRequestError, LogFailedError
 from diskulog.work import Lane, Steps, Work
 
 
@@ -65,12 +66,16 @@ class DirtyLog:
         self.ignored_clears = 0
         self._now = now
         self._sync_search = 0
-        self._marks = Durability(self._commit)
+        self._marks = Durability(lambda first, last: self.store.commit(first, last))
 
     @property
     def live(self) -> bool:
         """Whether requests about regions are answered from the bits."""
         return self.phase in (Phase.LIVE, Phase.PRESUSPENDED)
+
+    @property
+    def _sound(self) -> bool:
+        return self.live and not self.failed  # a blind log that is live has failed
 
     def go_live(self) -> None:
         """Begin answering: the store's bits were read, checked and made durable (RESUME)."""
@@ -106,9 +111,6 @@ class DirtyLog:
         self.failed = True
         self._marks.fail()
         self.clears.drop()
-
-    def _commit(self, first_region: int, last_region: int) -> None:
-        self.store.commit(first_region, last_region)
 
     # -- questions ------------------------------------------------------------------------------------------------
 
@@ -170,7 +172,7 @@ class DirtyLog:
 
         A region that is not in sync stays dirty, one out of range is ignored and counted.
         """
-        if not self.live or self.failed:
+        if not self._sound:
             return
         clean, in_sync = self.store.clean, self.store.in_sync
         for region in regions:
@@ -194,7 +196,7 @@ class DirtyLog:
     def _until_durable(self) -> Steps:
         if not (yield from self._marks.until_durable()):
             self.fail()
-            raise LogFailedError("the msync of the log device failed; nothing is durable until RESUME")
+            raise LogFailedError(f"its msync failed ({self._marks.cause}); nothing is durable until RESUME")
         return b""
 
     # -- resync ----------------------------------------------------------------------------------------------------
@@ -204,7 +206,7 @@ class DirtyLog:
 
         A region whose recovery failed is behind the search and comes again only after a RESUME.
         """
-        if self.blind or self.failed or not self.live:
+        if not self._sound:
             return None
         if self.recovering is not None:
             return self.recovering
@@ -227,34 +229,26 @@ class DirtyLog:
         self.store.in_sync[region] = 1
         self.sync_count += 1
 
-    def set_out_of_sync(self, region: int) -> bytes | Steps:
-        """Take a region as failed on a leg: SET_REGION_SYNC with 0; dirty on the medium before it is answered."""
+    def set_out_of_sync(self, region: int) -> Steps:
+        """Take a region as failed on a leg: SET_REGION_SYNC with 0; dirty on the medium before it is answered.
+
+        One that cannot be made dirty stays in sync here: the medium may call it clean, and every mark fails from now.
+        """
         self.clears.drop()  # a leg is failing: what its cache was to hold is not to be believed
         if region == self.recovering:
             self.recovering = None
-        if self.blind or self.failed or not self.live or region >= self.region_count:
-            return b""
-        if not self.store.in_sync[region]:
-            return b""
-        if self.store.clean[region]:
-            self._store_dirty(region)
-        if self._marks.pending:
-            return self._out_of_sync_when_dirty(region)
-        self._drop_sync(region)
-        return b""
-
-    def _out_of_sync_when_dirty(self, region: int) -> Steps:
-        try:
-            yield from self._until_durable()
-        except LogFailedError:
-            return b""  # it may be clean on the medium, so it stays in sync here; every mark fails from now on
-        if self.live and not self.blind:
-            self._drop_sync(region)
+        with suppress(LogFailedError):
+            while self._sound and region < self.region_count and self.store.in_sync[region]:
+                if self.store.clean[region]:
+                    self._store_dirty(region)
+                yield from self._until_durable()
+                if self._sound and not self.store.clean[region]:  # otherwise a clear came meanwhile
+                    self._drop_sync(region)
         return b""
 
     def _drop_sync(self, region: int) -> None:
         self.clears.mark(region)
-        if self.store.in_sync[region]:
+        if self.store.in_sync[region]:  # asked twice
             self.store.in_sync[region] = 0
             self.sync_count -= 1
 
@@ -268,21 +262,27 @@ class DirtyLog:
         number = self.clears.begin_round()
         try:
             if self.clears.closing:
-                yield Work(Lane.LEGS, self.store.flush_legs, self.clears.policy.leg_flush_timeout_seconds)
+                yield Work(Lane.LEGS, self._flush_legs, self.clears.policy.leg_flush_timeout_seconds)
         except TimeoutError:
             self.clears.take_round(number)
-        except (DiskulogError, OSError):
-            if number == self.clears.round_number:
-                self.clears.drop()
-                self.clears.disabled = True
+        except Exception:
+            self.clears.drop()
         stored = self._store_clean(number)
         if stored and not last:
             yield from self._commit_clears()
         self.clears.end_round(number, self._now())
         return b""
 
+    def _flush_legs(self) -> None:
+        # on the lane: a cache reports its loss once, also to a round that gave up waiting or has passed
+        try:
+            self.store.flush_legs()
+        except Exception:
+            self.clears.disabled = True
+            raise
+
     def _store_clean(self, number: int) -> int:
-        if not self.live or self.failed or self.blind:
+        if not self._sound:
             return 0
         clean, in_sync, stored = self.store.clean, self.store.in_sync, 0
         for region in self.clears.take_round(number):
@@ -294,6 +294,6 @@ class DirtyLog:
     def _commit_clears(self) -> Steps:
         try:
             yield Work(Lane.DEVICE, self.store.commit_all)
-        except (DiskulogError, OSError):
+        except Exception:
             self.fail()
         return b""

@@ -26,6 +26,7 @@ class Durability:
         self._range: tuple[int, int] | None = None
         self._running: Work | None = None
         self._failed = False
+        self.cause: BaseException | None = None  # of the last msync that failed
 
     @property
     def pending(self) -> bool:
@@ -72,6 +73,7 @@ class Durability:
             self._running = None
             if failure is not None or broken is not None:
                 self._failed = True
+                self.cause = failure or broken
             elif not self._failed:
                 self._durable = max(self._durable, stored)
 

@@ -44,9 +44,10 @@ class Lanes:
         key = (uuid, work.lane)
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = SimpleQueue()
+            queue = SimpleQueue()
             name = f"{work.lane.value}-{uuid.decode('ascii', 'replace')[-8:]}"
             threading.Thread(target=self._run, args=(queue,), name=name, daemon=True).start()
+            self._queues[key] = queue  # only now: a lane whose thread could not be started would swallow all work
         if work.timeout_seconds is not None:
             heapq.heappush(self._deadlines, (self._now() + work.timeout_seconds, next(self._order), work))
         queue.put(work)

@@ -12,7 +12,7 @@ from typing import cast
 from diskulog import ctr
 from diskulog.ctr import CtrArgs
 from diskulog.dirtylog import DirtyLog, LogStore, Phase
-from diskulog.errors import DiskulogError, RefusedError
+from diskulog.errors import RefusedError
 from diskulog.work import Lane, Steps, Work
 from diskulog.world import Entry, Opening, Store, World
 
@@ -66,7 +66,7 @@ def reconnect(world: World, entry: Entry, data: bytes, previous: Entry | None) -
         args = ctr.parse(data, clustered_single_host=True)
         opening = Opening(args, entry.uuid, entry.luid, True, world.log_devices())
         entry.store = yield Work(Lane.DEVICE, partial(world.open_store, opening))
-    except DiskulogError as error:
+    except Exception as error:  # also a bug: an error here becomes "not in sync" for the caller
         logger.error("log %s: cannot be taken over, its mirror's writes will fail: %s", entry.name, error)  # noqa: TRY400
     entry.log = DirtyLog(args, entry.store or cast(LogStore, _NoStore()), world.policy, world.now)
     logger.info("log %s: met again after a restart", entry.name)
@@ -80,10 +80,13 @@ def resume(world: World, entry: Entry) -> Steps:
         DiskulogError: an activation failed; dm only warns, and the log answers as a failed one.
     """
     log = _log(entry)
-    again, entry.reconnecting = entry.reconnecting, False
+    # A reconnection's RESUME comes again when its answer was lost, or for each caller that waited; none of them may
+    # activate or heal. Should one be dm's own after all, the kernel's next question wakes the log.
+    again = entry.reconnecting
     if log.phase is Phase.IDLE:
         return (yield from (_reconnected(entry) if again else activate(world, entry)))
     if again:
+        entry.reconnecting = log.live
         return b""
     if log.failed:
         return (yield from _heal(world, entry))
@@ -107,7 +110,7 @@ def activate(world: World, entry: Entry) -> Steps:
             raise RefusedError("log device", "could not be opened at reconnection", "load the mirror's table again")
         yield from _fence_others(world, entry)
         messages = yield Work(Lane.DEVICE, partial(entry.store.activate, entry.luid, entry.fresh))
-    except DiskulogError as error:
+    except Exception as error:
         log.go_live_failed()
         logger.error("log %s: FAILED at its activation: %s", entry.name, error)  # noqa: TRY400
         raise
@@ -119,17 +122,18 @@ def activate(world: World, entry: Entry) -> Steps:
 def postsuspend(entry: Entry) -> Steps:
     """Answer POSTSUSPEND: store the held clears if the legs can be flushed, make all durable, close the log."""
     log = _log(entry)
+    entry.reconnecting = False
     if not log.live:
         return b""
+    if not log.failed:
+        yield from log.store_clears(last=True)
+    log.phase = Phase.SUSPENDED
     if log.failed or entry.store is None:
-        log.phase = Phase.SUSPENDED
         logger.warning("log %s: suspended in failed state, not closed", entry.name)
         return b""
-    yield from log.store_clears(last=True)
-    log.phase = Phase.SUSPENDED
     try:
         yield Work(Lane.DEVICE, entry.store.close_log)
-    except DiskulogError as error:
+    except Exception as error:
         log.fail()
         logger.error("log %s: FAILED at its suspend: %s", entry.name, error)  # noqa: TRY400
     else:
@@ -144,7 +148,7 @@ def settle(entry: Entry) -> Steps:
         yield from log.store_clears(last=True)
         try:
             yield Work(Lane.DEVICE, entry.store.commit_all)
-        except DiskulogError as error:
+        except Exception as error:
             log.fail()
             logger.error("log %s: FAILED at the daemon's end: %s", entry.name, error)  # noqa: TRY400
     return b""
@@ -155,7 +159,10 @@ def retire(entry: Entry) -> Steps:
     if entry.log is not None:
         entry.log.go_idle()
     if entry.store is not None:
-        yield Work(Lane.DEVICE, entry.store.release)
+        try:
+            yield Work(Lane.DEVICE, entry.store.release)
+        except Exception as error:
+            logger.error("log %s: could not be closed: %s", entry.name, error)  # noqa: TRY400
         entry.store = None
     return b""
 
@@ -168,7 +175,7 @@ def _reconnected(entry: Entry) -> Steps:
         return b""
     try:
         live = yield Work(Lane.DEVICE, partial(entry.store.reconnect, entry.luid))
-    except DiskulogError as error:
+    except Exception as error:
         logger.error("log %s: cannot be taken over: %s", entry.name, error)  # noqa: TRY400
         _log(entry).go_live_failed()
         return b""
@@ -179,10 +186,10 @@ def _reconnected(entry: Entry) -> Steps:
 
 def _reopen(world: World, entry: Entry) -> Steps:
     log, store = _log(entry), _store(entry)
-    yield from _fence_others(world, entry)
     try:
+        yield from _fence_others(world, entry)
         yield Work(Lane.DEVICE, partial(store.reopen, frozenset(log.late_marks)))
-    except DiskulogError as error:
+    except Exception as error:
         log.phase = Phase.LIVE
         log.fail()
         logger.error("log %s: FAILED at its resume: %s", entry.name, error)  # noqa: TRY400
@@ -195,10 +202,10 @@ def _heal(world: World, entry: Entry) -> Steps:
     log = _log(entry)
     if log.blind or entry.store is None:
         return (yield from activate(world, entry))
-    yield from _fence_others(world, entry)
     try:
+        yield from _fence_others(world, entry)
         messages = yield Work(Lane.DEVICE, partial(entry.store.heal, entry.luid, frozenset(log.late_marks)))
-    except DiskulogError as error:
+    except Exception as error:
         log.phase = Phase.LIVE
         logger.error("log %s: still FAILED: %s", entry.name, error)  # noqa: TRY400
         raise
@@ -240,6 +247,8 @@ def _store(entry: Entry) -> Store:
 
 class _NoStore:
     """Stands where a device could not be opened: the log stays blind, so nobody asks for bits."""
+
+    device_number = None
 
     def __getattr__(self, name: str) -> object:
         raise RefusedError("log device", "could not be opened", "load the mirror's table again")

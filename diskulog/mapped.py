@@ -64,6 +64,12 @@ class MappedLog:
         self._head.view[start : start + ondisk.EXTENSION_BYTES] = extension.pack()
         self._head.sync(0, HEAD_BYTES)
 
+    def store_header(self) -> None:
+        """Store the kernel's header alone, and make it durable."""
+        header = Header(nr_regions=self.geometry.region_count).pack()
+        self._head.view[: len(header)] = header
+        self._head.sync(0, len(header))
+
     def store_head(self, extension: Extension) -> None:
         """Store header and extension by one assignment, keeping what is reserved, and make them durable."""
         header = Header(nr_regions=extension.region_count).pack()

@@ -23,9 +23,14 @@ class SysfsMirror:
         """Take the log device's ``major:minor``."""
         self._number = number
         self._legs: dict[str, int] = {}
+        self._unopened: DeviceError | None = None
 
     def look(self) -> None:
-        """Find the legs and hold a descriptor of each; during a reload both tables' legs are found."""
+        """Find the legs and hold a descriptor of each; during a reload both tables' legs are found.
+
+        A leg that cannot be opened, dead perhaps, is no reason not to keep the log; the next flush fails.
+        """
+        self._unopened = None
         legs = _legs_of(self._number)
         for gone in self._legs.keys() - legs:
             os.close(self._legs.pop(gone))
@@ -34,7 +39,7 @@ class SysfsMirror:
                 # read-only and not exclusive: dm holds the leg; fdatasync reaches its cache all the same
                 self._legs[leg] = os.open(node_of(leg), os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
-                raise DeviceError(f"leg {leg}", error) from error
+                self._unopened = DeviceError(f"leg {leg}", error)
 
     def flush_legs(self) -> None:
         """Flush the write cache of every leg.
@@ -43,6 +48,8 @@ class SysfsMirror:
             DeviceError: a leg cannot be flushed, or none is found: then nothing may be called clean.
         """
         self.look()
+        if self._unopened:
+            raise self._unopened
         if not self._legs:
             raise DeviceError(f"legs of the mirror on {self._number}", OSError(errno.ENODEV, "none found in sysfs"))
         for leg, fd in tuple(self._legs.items()):
@@ -56,8 +63,8 @@ class SysfsMirror:
         return all(_read(holder / "dm" / "suspended") != "0" for holder in _holders(self._number))
 
     def held(self) -> bool:
-        """Tell whether a device-mapper table holds the log device."""
-        return bool(_holders(self._number))
+        """Tell whether a device-mapper table holds the log device; True when there is no sysfs to say."""
+        return bool(_holders(self._number)) or not _SYS_DEV.exists()
 
     def close(self) -> None:
         """Close the legs' descriptors."""

@@ -174,7 +174,9 @@ def unpack_extension(head: bytes) -> Extension | None:
     try:
         values["state"] = State(values["state"])
     except ValueError:
-        return None
+        if values["version"] == EXTENSION_VERSION and not values["incompatible"] & ~KNOWN_INCOMPATIBLE:
+            return None
+        values["state"] = State.OPEN  # a later format's own state; the caller refuses the format
     values["uuid"] = values["uuid"].rstrip(b"\0").decode("utf-8", "surrogateescape")
     values["host_name"] = values["host_name"].rstrip(b"\0").decode("utf-8", "replace")
     return Extension(**values)

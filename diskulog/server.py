@@ -14,7 +14,7 @@ from typing import Any
 
 from diskulog import ctr, lifecycle, wire
 from diskulog.dirtylog import DirtyLog, Phase
-from diskulog.errors import BadRequestError, DiskulogError, RefusedError
+from diskulog.errors import BadRequestError, DiskulogError, LogFailedError, RefusedError
 from diskulog.handlers import HANDLERS
 from diskulog.wire import Request, RequestType, Unreadable
 from diskulog.work import Steps, Submit, wait
@@ -74,6 +74,10 @@ class Server:
             self._send(self._least_harmful(request))
 
     def _handle(self, request: Request) -> None:
+        if request.version not in wire.VERSIONS:
+            self._complain("version", "version %d of the requests is not known", request.version)
+            self._send(self._least_harmful(request))
+            return
         entry = self.world.entries.get(request.luid)
         if entry is not None and entry.uuid != request.uuid:
             entry = None
@@ -92,7 +96,7 @@ class Server:
             return
         if not log.live and self._wakes(request, log, entry):
             return
-        handler = HANDLERS.get(request.type) if request.version in wire.VERSIONS else None
+        handler = HANDLERS.get(request.type)
         if handler is None:
             self._life_or_unknown(request, entry)
             return
@@ -110,8 +114,6 @@ class Server:
         if entry is not None and entry.busy:
             entry.backlog.append(request)
             return
-        if request.version not in wire.VERSIONS:
-            raise BadRequestError(f"request version {request.version} is not known")
         again = ctr.is_reconnect(request.data)
         previous = None
         if entry is None or not again:
@@ -132,17 +134,16 @@ class Server:
         return entry, previous
 
     def _life_or_unknown(self, request: Request, entry: Entry) -> None:
-        kind = request.type if request.version in wire.VERSIONS else 0
-        if kind == _T.RESUME:
+        if request.type == _T.RESUME:
             self._change(entry, request, lifecycle.resume(self.world, entry))
-        elif kind == _T.POSTSUSPEND:
+        elif request.type == _T.POSTSUSPEND:
             self._change(entry, request, lifecycle.postsuspend(entry))
-        elif kind == _T.DTR:
+        elif request.type == _T.DTR:
             logger.info("log %s: destroyed", entry.name)
             self._holding.discard(entry)
             self._change(entry, request, lifecycle.retire(entry))
         else:
-            self._complain("unknown", "request type %d of version %d is not known", request.type, request.version)
+            self._complain("unknown", "request type %d is not known", request.type)
             self._send(wire.error_reply(request, EINVAL))
 
     def _wakes(self, request: Request, log: DirtyLog, entry: Entry) -> bool:
@@ -151,7 +152,7 @@ class Server:
             return False
         if log.phase is Phase.SUSPENDED:
             # a straggler of the suspended table, unless dm says that the table runs: then our RESUME was lost
-            if entry.store is None or entry.store.mirror_suspended():
+            if entry.store is not None and entry.store.mirror_suspended():
                 return False
             steps = lifecycle.resume(self.world, entry)
         else:
@@ -167,8 +168,9 @@ class Server:
         self._run(_Job(steps, entry, request, changes_life=True))
 
     def _unknown_log(self, request: Request) -> None:
-        # -ESRCH makes the kernel construct and resume the log, and ask again; these three it would only warn about
-        if request.type in (_T.DTR, _T.PRESUSPEND, _T.POSTSUSPEND):
+        # -ESRCH makes the kernel construct and resume the log, and ask again. Not so for these: dm only warns, and a
+        # reconnection whose NUL CTR the last daemon answered would take it for "not in sync".
+        if request.type in (_T.DTR, _T.PRESUSPEND, _T.POSTSUSPEND, _T.RESUME):
             self._send(wire.reply(request))
         else:
             known = 1 <= request.type <= _T.IS_REMOTE_RECOVERING
@@ -211,10 +213,13 @@ class Server:
                 self._answer(request)
 
     def _refusal(self, request: Request, error: DiskulogError) -> bytearray:
+        name = request.uuid.decode("ascii", "replace")[-8:]
         if isinstance(error, RefusedError) or request.type == _T.CTR:
-            logger.error("log %s: refused: %s", request.uuid.decode("ascii", "replace")[-8:], error)
+            logger.error("log %s: refused: %s", name, error)
         elif isinstance(error, BadRequestError):
             self._complain(f"bad {request.type}", "bad request of type %d: %s", request.type, error)
+        elif isinstance(error, LogFailedError):
+            self._complain(f"failed {name}", "log %s: FAILED: %s", name, error)
         if request.type in _MAY_FAIL:
             return wire.error_reply(request, error.errno)
         return self._least_harmful(request)

@@ -197,10 +197,10 @@ class DiskStore:
         device, args = self._device, self._opening.args
         head = device.read(0, HEAD_BYTES)
         extension = ondisk.unpack_extension(head)
-        # a closed log's checksum covers all its regions, also those that a shorter target drops
-        count = max(args.region_count, extension.region_count if extension else 0)
-        length = min(ondisk.bitmap_bytes(count), device.size_bytes - CLEAN_OFFSET_BYTES)
         place = verdict.sync_range(head, device.size_bytes)
+        # a closed log's checksum covers all its regions, also those that a shorter target drops
+        count = max(args.region_count, extension.region_count if extension and place else 0)
+        length = min(ondisk.bitmap_bytes(count), device.size_bytes - CLEAN_OFFSET_BYTES)
         sync = device.read(*place) if place else None
         found = verdict.judge(
             head, device.read(CLEAN_OFFSET_BYTES, length), sync, args, device.size_bytes, device.block_bytes
@@ -224,18 +224,17 @@ class DiskStore:
         mapped.commit_sync()
 
     def _store_growth(self, mapped: MappedLog, found: Verdict) -> None:
-        # (b) The sync bitmap in its place, then the new clean bits zero, then the counts that make them visible.
-        mapped.store_sync(found.bits)
-        mapped.commit_sync()
+        # (b) The new clean bits zero, the sync bitmap in its place, then the counts that make them visible.
         mapped.clean[found.known :] = 0
         mapped.commit_clean()
         old = self._extension
-        if (
-            old is None
-            or old.state is State.RELEASED
-            or verdict.geometry_of(old) != found.geometry
-            or ondisk.unpack_header(mapped.head()).nr_regions != found.geometry.region_count
-        ):
+        kernels = old is None or old.state is State.RELEASED
+        if kernels:  # before the extension, which is foreign without it; and its old bitmap may reach the sync bitmap
+            mapped.store_header()
+        mapped.store_sync(found.bits)
+        mapped.commit_sync()
+        resized = ondisk.unpack_header(mapped.head()).nr_regions != found.geometry.region_count
+        if kernels or resized or verdict.geometry_of(self._known_extension()) != found.geometry:
             self._extension = mapped.checksummed(self._new_extension(found))
             mapped.store_head(self._extension)
 

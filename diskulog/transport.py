@@ -42,13 +42,17 @@ class Transport:
             raise RefusedError(
                 "netlink connector", f"cannot be opened: {error.strerror}", "run in the initial network namespace"
             ) from error
-        # groups=0: nl_groups is a bit mask, and 7 would join 1, 2 and 3
-        self._socket.bind((0, 0))
-        self.port = self._socket.getsockname()[0]
-        # the buffer first: a request that comes right after joining must fit
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer_bytes)
-        self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, CN_IDX_DM)
-        self._socket.setblocking(False)
+        try:
+            # groups=0: nl_groups is a bit mask, and 7 would join 1, 2 and 3
+            self._socket.bind((0, 0))
+            self.port = self._socket.getsockname()[0]
+            # the buffer first: a request that comes right after joining must fit
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer_bytes)
+            self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, CN_IDX_DM)
+            self._socket.setblocking(False)
+        except OSError:
+            self._socket.close()
+            raise
         self._buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self.lost = 0
@@ -102,7 +106,7 @@ def refuse_beside_another() -> None:
         if _may_answer(pid):
             raise RefusedError(
                 "netlink group 7",
-                f"process {pid} ({name}) listens already and may answer requests",
+                f"process {pid} ({name}) is listening and may answer requests",
                 "stop it; two daemons would answer each other's logs",
             )
         logger.warning(

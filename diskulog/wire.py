@@ -26,6 +26,8 @@ CN_VAL_DM_USERSPACE_LOG = 1
 VERSIONS = range(1, 4)
 UUID_BYTES = 129
 _TYPE_MASK = 0xFF
+# of a size that no request has: an empty one would turn a FLUSH whose marks are lost into a success
+_UNREADABLE_PAYLOAD: Final = b"?"
 
 # where a request is patched to become its own reply
 _NL_LENGTH = struct.Struct("=I")
@@ -104,7 +106,7 @@ class Request(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """A datagram of the kernel's connector that holds no request; ``seq`` is the connector's."""
+    """A datagram of the kernel's connector too short for a request; ``seq`` is the connector's."""
 
     seq: int
     reason: str
@@ -121,15 +123,14 @@ def unframe(datagram: bytes | bytearray | memoryview) -> Request | Unreadable | 
     nl_length, nl_type, _, _, _, idx, val, cn_seq, _, cn_length, _ = _CN_FRAME.unpack_from(datagram)
     if idx != CN_IDX_DM or val != CN_VAL_DM_USERSPACE_LOG or nl_type != NLMSG_DONE:
         return None
-    if nl_length > size or CN_HEADER_BYTES + cn_length > nl_length:
-        return Unreadable(cn_seq, "the datagram is shorter than its headers say")
-    if cn_length < REQUEST_BYTES:
-        return Unreadable(cn_seq, f"{cn_length} bytes are no dm_ulog_request")
+    if size < FRAME_BYTES or cn_length < REQUEST_BYTES:
+        return Unreadable(cn_seq, f"{min(size - CN_HEADER_BYTES, cn_length)} bytes are no dm_ulog_request")
     fields = FRAME.unpack_from(datagram)
     luid, uuid, version, _, seq, request_type, data_size = fields[11:]
-    room = cn_length - REQUEST_BYTES
-    # a lying data_size: the payload becomes unreadable, the request keeps its type and is answered by it
-    data = bytes(datagram[FRAME_BYTES : FRAME_BYTES + data_size]) if data_size <= room else b""
+    end = FRAME_BYTES + data_size
+    # a lying size: the request keeps its type, and is answered by it as one whose payload cannot be read
+    readable = end <= min(size, nl_length, CN_HEADER_BYTES + cn_length)
+    data = bytes(datagram[FRAME_BYTES:end]) if readable else _UNREADABLE_PAYLOAD
     return Request(
         luid,
         uuid.split(b"\0", 1)[0],

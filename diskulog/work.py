@@ -53,4 +53,7 @@ def wait(submit: Submit, uuid: bytes, work: Work, waiter: Done) -> None:
     work.waiters.append(waiter)
     if not work.submitted:
         work.submitted = True
-        submit(uuid, work)
+        try:
+            submit(uuid, work)
+        except Exception as error:  # no thread could be started: nobody may wait for ever
+            work.finish(None, error)

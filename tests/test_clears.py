@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Held clears and their rounds (on-disk rule 4)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diskulog.clears import ClearPolicy, HeldClears
+
+
+@pytest.fixture
+def clears() -> HeldClears:
+    return HeldClears(ClearPolicy(hold_seconds=5.0, max_held=3))
+
+
+def test_a_clear_is_held_and_due_after_its_time(clears):
+    clears.hold(7, 100.0)
+    assert clears.holds(7)
+    assert clears.next_due_seconds() == 105.0
+    assert not clears.due(104.9)
+    assert clears.due(105.0)
+
+
+def test_nothing_held_is_never_due(clears):
+    assert clears.next_due_seconds() is None
+    assert not clears.due(1e9)
+
+
+def test_the_first_clear_sets_the_time_of_all(clears):
+    clears.hold(1, 100.0)
+    clears.hold(2, 104.0)
+    assert clears.next_due_seconds() == 105.0
+
+
+def test_a_full_collection_is_due_at_once(clears):
+    for region in range(3):
+        clears.hold(region, 100.0)
+    assert clears.next_due_seconds() == 0.0
+    assert clears.due(100.0)
+
+
+def test_a_clear_over_the_bound_is_dropped_and_counted(clears):
+    for region in range(4):
+        clears.hold(region, 100.0)
+    assert not clears.holds(3)
+    assert clears.dropped == 1
+
+
+def test_a_clear_held_twice_is_held_once(clears):
+    clears.hold(1, 100.0)
+    clears.hold(1, 101.0)
+    assert clears.waiting == {1}
+
+
+def test_a_mark_drops_the_held_clear(clears):
+    clears.hold(1, 100.0)
+    clears.mark(1)
+    assert not clears.holds(1)
+    assert not clears.due(1e9)
+    assert clears.next_due_seconds() is None
+
+
+def test_a_mark_of_another_region_drops_nothing(clears):
+    clears.hold(1, 100.0)
+    clears.mark(2)
+    assert clears.holds(1)
+
+
+def test_a_round_hands_out_what_it_closed_over(clears):
+    clears.hold(1, 100.0)
+    clears.hold(2, 100.0)
+    number = clears.begin_round()
+    assert clears.holds(1)
+    clears.hold(3, 101.0)
+    assert set(clears.take_round(number)) == {1, 2}
+    assert clears.holds(3)
+    assert not clears.holds(1)
+
+
+def test_no_second_round_is_due_while_one_runs(clears):
+    clears.hold(1, 100.0)
+    clears.begin_round()
+    for region in (4, 5, 6):
+        clears.hold(region, 100.0)
+    assert not clears.due(1e9)
+    assert clears.next_due_seconds() is None
+
+
+def test_after_a_round_the_rest_waits_its_time_from_then(clears):
+    clears.hold(1, 100.0)
+    number = clears.begin_round()
+    clears.hold(2, 101.0)
+    clears.take_round(number)
+    clears.end_round(number, 110.0)
+    assert clears.next_due_seconds() == 115.0
+    assert not clears.due(114.0)
+
+
+def test_after_a_round_that_leaves_nothing_nothing_is_due(clears):
+    clears.hold(1, 100.0)
+    number = clears.begin_round()
+    clears.take_round(number)
+    clears.end_round(number, 110.0)
+    assert clears.next_due_seconds() is None
+    clears.hold(2, 120.0)
+    assert clears.next_due_seconds() == 125.0
+
+
+def test_a_mark_during_a_round_takes_its_region_out(clears):
+    clears.hold(1, 100.0)
+    clears.hold(2, 100.0)
+    number = clears.begin_round()
+    clears.mark(1)
+    assert set(clears.take_round(number)) == {2}
+
+
+def test_a_region_marked_and_cleared_during_a_round_waits_for_the_next(clears):
+    clears.hold(1, 100.0)
+    number = clears.begin_round()
+    clears.mark(1)
+    clears.hold(1, 101.0)
+    assert set(clears.take_round(number)) == set()
+    assert clears.waiting == {1}
+
+
+def test_a_clear_repeated_during_its_round_stays_with_the_round(clears):
+    clears.hold(1, 100.0)
+    number = clears.begin_round()
+    clears.hold(1, 101.0)
+    assert clears.waiting == set()
+    assert set(clears.take_round(number)) == {1}
+
+
+def test_a_later_round_covers_what_an_earlier_one_had(clears):
+    clears.hold(1, 100.0)
+    first = clears.begin_round()
+    clears.hold(2, 101.0)
+    second = clears.begin_round()
+    assert set(clears.take_round(first)) == set()
+    clears.end_round(first, 102.0)
+    assert clears.round_running
+    assert set(clears.take_round(second)) == {1, 2}
+    clears.end_round(second, 103.0)
+    assert not clears.round_running
+
+
+def test_drop_forgets_everything_but_the_round_s_number(clears):
+    clears.hold(1, 100.0)
+    number = clears.begin_round()
+    clears.hold(2, 100.0)
+    clears.drop()
+    assert not clears.holds(1)
+    assert not clears.holds(2)
+    assert set(clears.take_round(number)) == set()
+    assert clears.round_running
+
+
+def test_disabled_clears_are_not_held(clears):
+    clears.disabled = True
+    clears.hold(1, 100.0)
+    assert not clears.holds(1)
+
+
+def test_disabled_clears_are_not_handed_out(clears):
+    clears.hold(1, 100.0)
+    number = clears.begin_round()
+    clears.disabled = True
+    assert set(clears.take_round(number)) == set()
+    assert not clears.holds(1)
+
+
+def test_reset_lets_a_round_under_way_pass(clears):
+    clears.hold(1, 100.0)
+    number = clears.begin_round()
+    clears.disabled = True
+    clears.reset()
+    clears.hold(2, 100.0)
+    assert set(clears.take_round(number)) == set()
+    clears.end_round(number, 200.0)
+    assert clears.next_due_seconds() == 105.0
+    assert not clears.disabled
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["hold", "mark", "begin", "take", "drop"]), st.integers(0, 5)), max_size=60
+)
+
+
+@given(STEPS)
+def test_no_round_hands_out_a_region_marked_since_or_cleared_after_it_began(steps):
+    clears = HeldClears(ClearPolicy(max_held=4))
+    cleared_at: dict[int, int] = {}  # the step of each region's last clear, until it is marked
+    began: dict[int, int] = {}
+    for now, (step, argument) in enumerate(steps):
+        if step == "hold":
+            # the kernel clears a region again only after it marked it again
+            if argument not in cleared_at:
+                cleared_at[argument] = now
+                clears.hold(argument, float(now))
+        elif step == "mark":
+            cleared_at.pop(argument, None)
+            clears.mark(argument)
+        elif step == "begin":
+            began[clears.begin_round()] = now
+        elif step == "drop":
+            clears.drop()
+        elif began:
+            number = sorted(began)[argument % len(began)]
+            for region in clears.take_round(number):
+                assert cleared_at[region] < began[number]
+            clears.end_round(number, float(now))
+        assert len(clears.waiting) <= 4
+        assert not clears.waiting & clears.closing

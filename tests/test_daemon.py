@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from diskulog import config as settings
+from diskulog import daemon as module
+from diskulog import process, server
+from diskulog.config import Config
+from diskulog.daemon import open_disk_store, serve
+from diskulog.errors import DeviceError, RefusedError
+from diskulog.exits import Exit
+from diskulog.ondisk import State
+from diskulog.units import KIB
+from tests.fake_kernel import CTR, DTR, FLUSH, IN_SYNC, MARK, POSTSUSPEND, RESUME, Answer, datagram, parse_reply
+from tests.logs import LUID, UUID, diskulog_log, extension_of, host, opening, table
+from tests.loops import attached, open_descriptors
+
+REGION = (5).to_bytes(8, "little")
+CORE = b"800 core 8"
+
+
+class FakeTransport:
+    """The kernel's end as a script: the next request comes when the last one was answered, at its end a signal."""
+
+    script: deque[bytes | Callable[[], None]]
+    signal_number = signal.SIGTERM
+    made: list["FakeTransport"] = []
+
+    def __init__(self, receive_buffer_bytes: int) -> None:
+        self.receive_buffer_bytes = receive_buffer_bytes
+        self.port, self.lost, self.closed = 4711, 0, False
+        self.answers: list[Answer] = []
+        self.waiting = False
+        self._event = os.eventfd(1, os.EFD_NONBLOCK)
+        FakeTransport.made.append(self)
+
+    def fileno(self) -> int:
+        return self._event
+
+    def receive(self) -> bytes | None:
+        if self.waiting:
+            return None
+        while self.script:
+            item = self.script.popleft()
+            if isinstance(item, bytes):
+                self.waiting = True
+                return item
+            item()
+        os.kill(os.getpid(), self.signal_number)
+        self.waiting = True
+        return None
+
+    def send(self, reply: bytes | bytearray) -> None:
+        self.answers.append(parse_reply(bytes(reply)))
+        self.waiting = False
+        os.eventfd_write(self._event, 1)
+
+    def close(self) -> None:
+        self.closed = True
+        os.close(self._event)
+
+
+@pytest.fixture(autouse=True)
+def undisturbed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep what belongs to the process as it was: signals, logging, memory; and all privileges are there."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    root = logging.getLogger("diskulog")
+    before = (root.handlers[:], root.propagate, root.level)
+    monkeypatch.setattr(process, "missing_privileges", list)
+    monkeypatch.setattr(process, "become_io_path", lambda: None)
+    monkeypatch.setattr(module, "refuse_beside_another", lambda: None)
+    monkeypatch.setattr(module, "Transport", FakeTransport)
+    FakeTransport.made, FakeTransport.script = [], deque()
+    FakeTransport.signal_number = signal.SIGTERM
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    root.handlers[:], root.propagate, root.level = before[0], before[1], before[2]
+    signal.set_wakeup_fd(-1)
+
+
+def config(tmp_path: Path, log_level: str = "info") -> Config:
+    return Config(daemon=settings.Daemon(run_directory=str(tmp_path / "run"), log_level=log_level))
+
+
+def ask(request_type: int, data: bytes = b"", luid: int = LUID) -> bytes:
+    return datagram(request_type, UUID, luid, data, seq=request_type)
+
+
+def run(tmp_path: Path, *script: bytes | Callable[[], None], log_level: str = "info") -> tuple[int, list[Answer]]:
+    FakeTransport.script = deque(script)
+    code = serve(config(tmp_path, log_level))
+    return code, FakeTransport.made[0].answers if FakeTransport.made else []
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    found = capsys.readouterr()
+    assert found.out == ""
+    return found.err.splitlines()
+
+
+class TestServe:
+    def test_sigterm_ends_it_in_order(self, tmp_path, capsys):
+        assert run(tmp_path) == (Exit.FINE, [])
+        assert lines(capsys) == [
+            "<6>ready, version of the requests 1 to 3, netlink port 4711",
+            "<6>ended; 0 requests lost to a full buffer",
+        ]
+        transport = FakeTransport.made[0]
+        assert transport.closed
+        assert transport.receive_buffer_bytes == 8 * 1024 * KIB
+
+    def test_sigint_does_too(self, tmp_path, capsys):
+        FakeTransport.signal_number = signal.SIGINT
+        assert run(tmp_path) == (Exit.FINE, [])
+        assert len(lines(capsys)) == 2
+
+    def test_ready_is_said_once_and_first_and_systemd_hears_it(self, tmp_path, capsys, monkeypatch):
+        name = str(tmp_path / "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.bind(name)
+            monkeypatch.setenv("NOTIFY_SOCKET", name)
+            run(tmp_path, ask(CTR, CORE), ask(RESUME))
+            told = [sock.recv(100, socket.MSG_DONTWAIT) for _ in range(2)]
+        assert told == [b"READY=1", b"STOPPING=1"]
+        assert [line.count("ready") for line in lines(capsys)][:3] == [1, 0, 0]
+
+    def test_missing_privileges_end_it_with_7_and_a_line_each(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(process, "missing_privileges", lambda: ["CAP_A is missing: it x", "CAP_B is missing: it y"])
+        assert run(tmp_path) == (Exit.NO_PERMISSION, [])
+        assert Exit.NO_PERMISSION == 7
+        assert lines(capsys) == ["<3>CAP_A is missing: it x", "<3>CAP_B is missing: it y"]
+        assert not (tmp_path / "run").exists()
+
+    def test_a_second_daemon_ends_with_4(self, tmp_path, capsys):
+        first = process.claim(tmp_path / "run")
+        assert run(tmp_path) == (Exit.REFUSED, [])
+        assert Exit.REFUSED == 4
+        (line,) = lines(capsys)
+        assert line == f"<3>daemon: another one holds {tmp_path}/run/lock; stop it first"
+        os.close(first)
+
+    def test_another_listener_that_may_answer_ends_it_with_4(self, tmp_path, capsys, monkeypatch):
+        def refuse():
+            raise RefusedError("netlink group 7", "process 5 (x) listens already", "stop it")
+
+        monkeypatch.setattr(module, "refuse_beside_another", refuse)
+        assert run(tmp_path) == (Exit.REFUSED, [])
+        assert lines(capsys) == ["<3>netlink group 7: process 5 (x) listens already; stop it"]
+
+    def test_what_the_system_refuses_ends_it_with_5(self, tmp_path, capsys, monkeypatch):
+        def fails():
+            raise OSError(12, "mlockall: Cannot allocate memory")
+
+        monkeypatch.setattr(process, "become_io_path", fails)
+        assert run(tmp_path) == (Exit.IO_ERROR, [])
+        assert lines(capsys) == ["<3>cannot serve: [Errno 12] mlockall: Cannot allocate memory"]
+
+    def test_the_lock_is_free_after_its_end(self, tmp_path):
+        run(tmp_path)
+        assert run(tmp_path)[0] == Exit.FINE
+
+
+class TestTheLoop:
+    def test_a_core_log_lives_and_is_answered(self, tmp_path, capsys):
+        code, answers = run(
+            tmp_path,
+            ask(CTR, CORE),
+            ask(RESUME),
+            ask(IN_SYNC, REGION),
+            ask(MARK, REGION),
+            ask(FLUSH),
+            ask(POSTSUSPEND),
+            ask(DTR),
+        )
+        assert code == Exit.FINE
+        assert [(answer.type, answer.error) for answer in answers] == [
+            (kind, 0) for kind in (CTR, RESUME, IN_SYNC, MARK, FLUSH, POSTSUSPEND, DTR)
+        ]
+        assert answers[2].data == bytes(8)
+        assert not any("live" in line and line.startswith("<4>") for line in lines(capsys))
+        assert list((tmp_path / "run" / "core").iterdir()) == []
+
+    def test_live_logs_are_settled_and_named_in_one_warning(self, tmp_path, capsys):
+        code, _ = run(
+            tmp_path, ask(CTR, CORE), ask(RESUME), ask(CTR, CORE, LUID + 1), ask(CTR, b"80 core 8", 77), ask(RESUME)
+        )
+        assert code == Exit.FINE
+        warnings = [line for line in lines(capsys) if line.startswith("<4>")]
+        assert warnings == ["<4>1 logs are live: their mirrors' I/O waits until a daemon serves again"]
+
+    def test_a_log_that_cannot_be_settled_is_named(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(module, "_SETTLE_SECONDS", 0.0)
+        monkeypatch.setattr(server.Server, "idle", lambda _: False)
+        assert run(tmp_path)[0] == Exit.FINE
+        assert "<3>some logs could not be made durable in 0 s" in lines(capsys)
+
+    def test_phantoms_are_looked_for_from_time_to_time(self, tmp_path, capsys, monkeypatch):
+        looked = []
+        monkeypatch.setattr(module, "_PHANTOM_CHECK_SECONDS", -1.0)
+        monkeypatch.setattr(server.Server, "drop_phantoms", lambda _: looked.append(1))
+        run(tmp_path, ask(CTR, CORE), ask(RESUME))
+        assert looked
+
+    def test_phantoms_are_not_looked_for_at_every_turn(self, tmp_path, monkeypatch):
+        looked = []
+        monkeypatch.setattr(server.Server, "drop_phantoms", lambda _: looked.append(1))
+        run(tmp_path, ask(CTR, CORE), ask(RESUME))
+        assert looked == []
+
+    def test_a_flood_is_answered_in_batches_with_the_lanes_in_between(self, tmp_path, monkeypatch):
+        collected = []
+        plain = module.Lanes.collect
+        monkeypatch.setattr(module.Lanes, "collect", lambda lanes: (collected.append(1), plain(lanes))[1])
+        _, answers = run(tmp_path, *(ask(IN_SYNC, REGION) for _ in range(3 * module._BATCH)))
+        assert len(answers) == 3 * module._BATCH
+        assert len(collected) >= 3
+
+    def test_nothing_is_left_open_but_what_a_stuck_thread_may_still_write_to(self, tmp_path):
+        run(tmp_path, ask(CTR, CORE), ask(RESUME), ask(POSTSUSPEND), ask(DTR))
+        before = open_descriptors()
+        run(tmp_path, ask(CTR, CORE), ask(RESUME), ask(POSTSUSPEND), ask(DTR))
+        assert open_descriptors() == before + 1
+
+
+@pytest.mark.loop
+class TestOnALoopDevice:
+    @pytest.fixture
+    def medium(self, tmp_path) -> Iterator[tuple[str, Path]]:
+        file = tmp_path / "medium"
+        file.write_bytes(bytes(diskulog_log(100, {7}, size=64 * KIB)))
+        with attached(file) as node:
+            yield node, file
+
+    def test_a_mark_is_on_the_medium_when_its_flush_is_answered(self, tmp_path, medium, capsys):
+        node, file = medium
+        at_answer: list[int] = []
+        code, answers = run(
+            tmp_path,
+            ask(CTR, b"800 disk %s 8" % node.encode()),
+            ask(RESUME),
+            ask(MARK, REGION),
+            ask(FLUSH),
+            lambda: at_answer.append(file.read_bytes()[1024]),
+        )
+        assert code == Exit.FINE
+        assert [answer.error for answer in answers] == [0] * 4
+        status = Path(node).stat()
+        assert answers[0].data == f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}\0".encode()
+        assert at_answer == [0xFF & ~(1 << 5) & ~(1 << 7)]
+        assert extension_of(file.read_bytes()).state is State.OPEN, "it is not suspended"
+        assert "<4>1 logs are live: their mirrors' I/O waits until a daemon serves again" in lines(capsys)
+
+    def test_the_next_daemon_takes_it_over_and_closes_it(self, tmp_path, medium):
+        node, file = medium
+        string = b"800 disk %s 8" % node.encode()
+        run(tmp_path, ask(CTR, string), ask(RESUME), ask(MARK, REGION), ask(FLUSH))
+        FakeTransport.made = []
+        _, answers = run(tmp_path, ask(CTR, string + b"\0"), ask(RESUME), ask(IN_SYNC, REGION), ask(POSTSUSPEND))
+        assert [answer.error for answer in answers] == [0] * 4
+        assert answers[0].data == b""
+        assert answers[2].data == b"\x01" + bytes(7)
+        found = extension_of(file.read_bytes())
+        assert found.state is State.CLOSED
+        assert not file.read_bytes()[1024] & 1 << 5
+
+    def test_a_refusal_is_one_line_and_an_error_to_dm(self, tmp_path, medium, capsys):
+        node, file = medium
+        before = file.read_bytes()
+        _, answers = run(tmp_path, ask(CTR, b"800 disk %s 16" % node.encode()))
+        assert answers[0].error < 0
+        (line,) = [line for line in lines(capsys) if line.startswith("<3>")]
+        assert "refused: region size: the log was kept with 8 sectors, not 16" in line
+        assert file.read_bytes() == before
+
+    def test_opening_a_store_reads_and_judges_it(self, medium):
+        node, _ = medium
+        store = open_disk_store(opening(_args(node)), host())
+        assert store.device_number
+        store.release()
+
+    def test_a_refused_store_leaves_nothing_open(self, medium):
+        node, _ = medium
+        before = open_descriptors()
+        with pytest.raises(RefusedError, match="uuid"):
+            open_disk_store(opening(_args(node), uuid=b"LVM-other"), host())
+        assert open_descriptors() == before
+
+    def test_a_reconnection_is_opened_whatever_the_medium_says(self, medium):
+        node, _ = medium
+        store = open_disk_store(opening(_args(node), uuid=b"LVM-other", reconnect=True), host())
+        store.release()
+
+    def test_a_device_on_a_mirror_served_here_is_refused(self, medium, monkeypatch):
+        node, _ = medium
+        monkeypatch.setattr(module, "stands_on_served_mirror", lambda *_: "dm-7")
+        before = open_descriptors()
+        with pytest.raises(RefusedError, match="log device: stands on the mirror dm-7, whose log is served here"):
+            open_disk_store(opening(_args(node)), host())
+        assert open_descriptors() == before
+
+
+def _args(node: str):
+    made = table(100)
+    return type(made)(made.target_length_sectors, "disk", "disk", node, made.region_size_sectors)
+
+
+def test_a_log_device_that_does_not_exist_is_an_error():
+    with pytest.raises(DeviceError, match="No such file"):
+        open_disk_store(opening(_args("/dev/nothing-here")), host())
+
+
+class TestLogging:
+    @pytest.mark.parametrize(
+        ("level", "number"),
+        [("debug", 7), ("info", 6), ("warning", 4), ("error", 3), ("critical", 3)],
+    )
+    def test_each_line_begins_with_its_syslog_level(self, capsys, level, number):
+        module._log_to_stderr("debug")
+        getattr(logging.getLogger("diskulog.x"), level)("a %s", "b")
+        assert lines(capsys) == [f"<{number}>a b"]
+
+    def test_lines_below_the_level_are_not_written(self, capsys):
+        module._log_to_stderr("warning")
+        for level in (logging.DEBUG, logging.INFO, logging.WARNING):
+            logging.getLogger("diskulog.x").log(level, "line")
+        assert lines(capsys) == ["<4>line"]
+
+    def test_other_programs_loggers_are_left_alone(self, capsys, caplog):
+        before = logging.getLogger().handlers[:]
+        module._log_to_stderr("debug")
+        logging.getLogger("diskulog").error("ours")
+        assert logging.getLogger().handlers == before
+        assert caplog.records == []
+
+    def test_a_terminal_gets_the_time_instead(self, capsys, monkeypatch):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        module._log_to_stderr("info")
+        logging.getLogger("diskulog.x").info("hello")
+        (line,) = lines(capsys)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} hello", line)
+
+    def test_a_second_start_does_not_say_everything_twice(self, capsys):
+        module._log_to_stderr("info")
+        module._log_to_stderr("info")
+        logging.getLogger("diskulog.x").info("once")
+        assert lines(capsys) == ["<6>once"]

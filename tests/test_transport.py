@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+import errno
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from diskulog import transport as module
+from diskulog.errors import RefusedError
+from diskulog.transport import Transport, refuse_beside_another
+
+CONNECTOR = 11
+BUFFER = 256 * 1024
+
+# a real one (Debian 6.12): a process in group 7, one in others, the kernel's own sockets, another family
+PROC_NET_NETLINK = """\
+sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode
+00000000b09756d2 0   1          00000551 0        0        0     2        0        9021
+00000000c36cf92b 0   0          00000000 0        0        0     2        0        1021
+00000000b09756d3 11  0          00000040 0        0        0     2        0        1027
+00000000a0b1c2d3 11  4242       00000040 0        0        0     2        0        777
+00000000a0b1c2d4 11  4243       00000007 0        0        0     2        0        778
+00000000a0b1c2d5 15  4244       00000040 0        0        0     2        0        779
+00000000a0b1c2d6 11  4294963000 00000041 0        0        0     2        0        780
+"""
+
+
+def native_problem() -> str | None:
+    """Why no real socket can join the group here; None when one can."""
+    try:
+        Transport(BUFFER).close()
+    except (OSError, RefusedError) as error:
+        return f"a connector socket cannot join group 7 here: {error}"
+    return None
+
+
+@pytest.fixture
+def native() -> Iterator[Transport]:
+    problem = native_problem()
+    if problem:
+        pytest.skip(problem)
+    made = Transport(BUFFER)
+    yield made
+    made.close()
+
+
+class ScriptedSocket:
+    """A netlink socket that says what the test wrote down."""
+
+    def __init__(self, *script: bytes | tuple[bytes, int] | OSError) -> None:
+        self.script = deque(script)
+        self.sent: list[tuple[bytes, tuple[int, int]]] = []
+        self.options: list[tuple[int, int, int]] = []
+        self.bound: tuple[int, int] | None = None
+        self.blocking = True
+        self.closed = False
+        self.send_failure: OSError | None = None
+        self.option_failure: OSError | None = None
+
+    def bind(self, address):
+        self.bound = address
+
+    def getsockname(self):
+        return (4711, 0)
+
+    def setsockopt(self, *option):
+        if self.option_failure:
+            raise self.option_failure
+        self.options.append(option)
+
+    def setblocking(self, blocking):
+        self.blocking = blocking
+
+    def fileno(self):
+        return 99
+
+    def recvfrom_into(self, buffer):
+        if not self.script:
+            raise BlockingIOError(errno.EAGAIN, "nothing")
+        item = self.script.popleft()
+        if isinstance(item, OSError):
+            raise item
+        content, sender = item if isinstance(item, tuple) else (item, 0)
+        buffer[: len(content)] = content
+        return len(content), (sender, 0)
+
+    def sendto(self, content, address):
+        if self.send_failure:
+            raise self.send_failure
+        self.sent.append((bytes(content), address))
+
+    def close(self):
+        self.closed = True
+
+
+def scripted(monkeypatch, *script) -> tuple[Transport, ScriptedSocket]:
+    sock = ScriptedSocket(*script)
+    monkeypatch.setattr(module.netns, "create_socket", lambda **_: sock)
+    return Transport(BUFFER), sock
+
+
+def received(transport: Transport) -> list[bytes]:
+    found = []
+    while (datagram := transport.receive()) is not None:
+        found.append(bytes(datagram))
+    return found
+
+
+class TestOpening:
+    def test_it_binds_to_no_group_and_joins_the_one_it_wants_after_the_buffer_is_large(self, monkeypatch):
+        transport, sock = scripted(monkeypatch)
+        assert sock.bound == (0, 0)
+        assert sock.options == [(socket.SOL_SOCKET, 33, BUFFER), (270, 1, 7)]
+        assert sock.blocking is False
+        assert transport.port == 4711
+        assert transport.fileno() == 99
+        transport.close()
+        assert sock.closed
+
+    def test_a_kernel_without_a_connector_is_refused_with_the_way_out(self, monkeypatch):
+        def fails(**_):
+            raise OSError(errno.EPROTONOSUPPORT, "Protocol not supported")
+
+        monkeypatch.setattr(module.netns, "create_socket", fails)
+        with pytest.raises(RefusedError, match="netlink connector: cannot be opened: Protocol not supported; run in"):
+            Transport(BUFFER)
+
+    def test_a_missing_capability_is_an_os_error_and_leaves_no_socket(self, monkeypatch):
+        sock = ScriptedSocket()
+        sock.option_failure = PermissionError(errno.EPERM, "Operation not permitted")
+        monkeypatch.setattr(module.netns, "create_socket", lambda **_: sock)
+        with pytest.raises(PermissionError):
+            Transport(BUFFER)
+        assert sock.closed
+
+
+class TestReceiving:
+    def test_datagrams_of_the_kernel_come_in_order_then_nothing(self, monkeypatch):
+        transport, _ = scripted(monkeypatch, b"one", b"two two")
+        assert received(transport) == [b"one", b"two two"]
+        assert transport.receive() is None
+
+    def test_a_datagram_is_memory_that_the_next_one_takes(self, monkeypatch):
+        transport, _ = scripted(monkeypatch, b"one", b"two")
+        first = transport.receive()
+        assert isinstance(first, memoryview)
+        transport.receive()
+        assert bytes(first) == b"two"
+
+    def test_processes_are_not_heard_but_counted(self, monkeypatch):
+        transport, _ = scripted(monkeypatch, (b"forged", 4242), b"kernel", (b"forged too", 1))
+        assert received(transport) == [b"kernel"]
+        assert transport.foreign == 2
+
+    def test_a_full_buffer_is_counted_and_survived(self, monkeypatch):
+        full = OSError(errno.ENOBUFS, "No buffer space available")
+        transport, _ = scripted(monkeypatch, full, b"one", full, b"two")
+        assert received(transport) == [b"one", b"two"]
+        assert transport.lost == 2
+
+    def test_an_interrupted_call_is_made_again(self, monkeypatch):
+        transport, _ = scripted(monkeypatch, InterruptedError(errno.EINTR, "Interrupted"), b"one")
+        assert received(transport) == [b"one"]
+        assert transport.lost == 0
+
+    def test_any_other_error_is_not_hidden(self, monkeypatch):
+        transport, _ = scripted(monkeypatch, OSError(errno.EBADF, "Bad file descriptor"))
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            transport.receive()
+
+
+class TestSending:
+    def test_replies_go_to_the_kernel(self, monkeypatch):
+        transport, sock = scripted(monkeypatch)
+        transport.send(bytearray(b"reply"))
+        assert sock.sent == [(b"reply", (0, 0))]
+
+    def test_a_reply_that_the_kernel_has_no_room_for_is_one_line(self, monkeypatch, caplog):
+        transport, sock = scripted(monkeypatch)
+        sock.send_failure = OSError(errno.ECONNREFUSED, "Connection refused")
+        with caplog.at_level(logging.WARNING, "diskulog.transport"):
+            transport.send(b"reply")
+        assert [record.message for record in caplog.records] == ["a reply could not be sent: Connection refused"]
+
+
+class TestTheRealSocket:
+    def test_nothing_is_there_at_first(self, native):
+        assert native.receive() is None
+        assert native.port > 0
+
+    def test_it_is_in_group_seven_alone(self, native):
+        line = next(
+            words
+            for words in map(str.split, Path("/proc/net/netlink").read_text().splitlines()[1:])
+            if (int(words[1]), int(words[2])) == (CONNECTOR, native.port)
+        )
+        assert int(line[3], 16) == 1 << 6
+
+    def test_a_process_that_sends_to_it_is_not_heard(self, native):
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, CONNECTOR) as other:
+            other.bind((0, 0))
+            other.sendto(bytes(64), (native.port, 0))
+        assert native.receive() is None
+        assert native.foreign == 1
+
+    def test_a_full_buffer_loses_datagrams_and_not_the_socket(self, native):
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, CONNECTOR) as other:
+            other.bind((0, 0))
+            other.setblocking(False)
+            for _ in range(4 * BUFFER // 4000):
+                with suppress(OSError):  # nobody had room
+                    other.sendto(bytes(4000), (0, 1 << 6))
+            assert native.receive() is None
+            assert native.lost == 1
+            heard = native.foreign
+            assert heard > 0
+            other.sendto(bytes(64), (native.port, 0))
+        assert native.receive() is None
+        assert native.foreign == heard + 1
+
+    def test_it_is_itself_found_by_the_next_daemon(self, native):
+        with pytest.raises(RefusedError, match=f"netlink group 7: process {os.getpid()} .* is listening and may"):
+            refuse_beside_another()
+
+
+class TestNeighbours:
+    @pytest.fixture(autouse=True)
+    def proc(self, tmp_path, monkeypatch):
+        listing = tmp_path / "netlink"
+        listing.write_text(PROC_NET_NETLINK)
+        monkeypatch.setattr(module, "_PROC_NETLINK", listing)
+        return listing
+
+    def test_only_processes_in_group_seven_of_the_connector_listen(self, monkeypatch):
+        monkeypatch.setattr(module, "_owner", {777: 4242, 780: 5000}.get)
+        assert module._listeners() == [4242, 5000]
+
+    def test_a_socket_whose_owner_cannot_be_seen_goes_by_its_port(self, monkeypatch):
+        monkeypatch.setattr(module, "_owner", lambda _: None)
+        assert module._listeners() == [4242, 4294963000]
+
+    def test_nobody_in_the_group_is_no_matter(self, proc, caplog):
+        proc.write_text(PROC_NET_NETLINK.splitlines()[0] + "\n")
+        with caplog.at_level(logging.DEBUG, "diskulog.transport"):
+            refuse_beside_another()
+        assert caplog.records == []
+
+    def test_a_process_that_may_answer_is_refused(self, monkeypatch):
+        monkeypatch.setattr(module, "_owner", lambda _: os.getpid())
+        monkeypatch.setattr(module, "_may_answer", lambda _: True)
+        name = Path("/proc/self/comm").read_text().strip()
+        with pytest.raises(RefusedError) as refused:
+            refuse_beside_another()
+        assert str(refused.value) == (
+            f"netlink group 7: process {os.getpid()} ({name}) is listening and may answer requests; "
+            "stop it; two daemons would answer each other's logs"
+        )
+
+    def test_a_process_that_only_listens_is_warned_about(self, monkeypatch, caplog):
+        monkeypatch.setattr(module, "_owner", {777: os.getpid(), 780: 2**22 + 1}.get)
+        monkeypatch.setattr(module, "_may_answer", lambda _: False)
+        with caplog.at_level(logging.WARNING, "diskulog.transport"):
+            refuse_beside_another()
+        assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+        assert f"process {os.getpid()} " in caplog.text
+        assert f"process {2**22 + 1} (unknown) listens on netlink group 7" in caplog.text
+
+    def test_the_owner_of_a_socket_is_found_by_its_inode(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            assert module._owner(os.fstat(sock.fileno()).st_ino) == os.getpid()
+        assert module._owner(2**40) is None
+
+    def test_a_process_that_ends_while_it_is_looked_at_is_passed_over(self, monkeypatch):
+        processes = [Path("/proc/0"), Path(f"/proc/{os.getpid()}")]
+        monkeypatch.setattr(module.Path, "glob", lambda *_: iter(processes))
+        with socket.socket(socket.AF_UNIX) as sock:
+            assert module._owner(os.fstat(sock.fileno()).st_ino) == os.getpid()
+
+    @pytest.mark.parametrize(
+        ("effective", "may"), [(0, False), (1 << 21, True), (0x1FFFFFFFFFF, True), (0x1FFFFFFFFFF & ~(1 << 21), False)]
+    )
+    def test_whoever_has_cap_sys_admin_may_answer(self, monkeypatch, effective, may):
+        monkeypatch.setattr(module.Path, "read_text", lambda _: f"Name:\tx\nCapEff:\t{effective:016x}\n")
+        assert module._may_answer(1) is may
+
+    def test_a_process_that_is_gone_may_not(self):
+        assert module._may_answer(2**22 + 1) is False
