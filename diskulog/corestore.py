@@ -16,9 +16,9 @@ from bitarray import bitarray
 from diskulog import ondisk
 from diskulog.ctr import Sync
 from diskulog.errors import DeviceError, RefusedError
+from diskulog.logstore import Opening
 from diskulog.media import Host
 from diskulog.units import round_up
-from diskulog.world import Opening
 
 # magic, boot id, live token, how it lives, region count
 _HEAD: Final = struct.Struct("<8s16s8sIxxxxQ")
@@ -146,6 +146,13 @@ class CoreStore:
 
     def flush_legs(self) -> None:
         """Do nothing: after a crash every region of a core log is resynced."""
+
+    def latch_failure(self) -> None:
+        """Do nothing: memory does not fail."""
+
+    def failed_before(self) -> bool:
+        """Say no."""
+        return False
 
     def close_log(self) -> None:
         """Do nothing: a suspended core log keeps its bits."""

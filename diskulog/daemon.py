@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from diskulog import process
+from diskulog import ondisk, process
 from diskulog.clears import ClearPolicy
 from diskulog.config import Config
 from diskulog.corestore import CoreStore
@@ -21,14 +21,18 @@ from diskulog.device import BlockDevice
 from diskulog.errors import DiskulogError, RefusedError
 from diskulog.exits import Exit
 from diskulog.lanes import Lanes
+from diskulog.latch import FailureLatch
+from diskulog.logstore import Opening, Store
 from diskulog.media import Host
 from diskulog.mirror import SysfsMirror, stands_on_served_mirror
 from diskulog.server import Server
 from diskulog.store import DiskStore
 from diskulog.transport import Transport, refuse_beside_another
-from diskulog.world import Opening, Store, World
+from diskulog.world import World
 
 logger = logging.getLogger("diskulog.daemon")
+_ready = logging.getLogger("diskulog.daemon.ready")
+_ready.setLevel(logging.INFO)
 
 _BATCH = 64  # datagrams between two looks at finished work
 _PHANTOM_CHECK_SECONDS = 30.0
@@ -75,10 +79,10 @@ class Daemon:
         def open_store(opening: Opening) -> Store:
             if opening.args.log_type == "core":
                 return CoreStore(run_directory, opening, host)
-            return open_disk_store(opening, host)
+            return open_disk_store(opening, host, run_directory)
 
         world = World({}, open_store, policy, time.monotonic, config.compat.clustered_single_host)
-        self._server = Server(world, self._transport.send, self._lanes.submit)
+        self._server = Server(world, self._transport.send, self._lanes.submit, self._lanes.retire)
         self._stop_read, self._stop_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._stopping = False
 
@@ -102,7 +106,8 @@ class Daemon:
 
     def run(self) -> None:
         """Answer requests until a signal, then make every live log durable."""
-        logger.info("ready, version of the requests 1 to 3, netlink port %d", self._transport.port)
+        # whatever the level: scripts and people wait for this line
+        _ready.info("ready, version of the requests 1 to 3, netlink port %d", self._transport.port)
         process.notify("READY=1")
         phantoms = time.monotonic() + _PHANTOM_CHECK_SECONDS
         poll = select.poll()
@@ -142,7 +147,7 @@ class Daemon:
         logger.info("ended; %d requests lost to a full buffer", self._transport.lost)
 
 
-def open_disk_store(opening: Opening, host: Host) -> DiskStore:
+def open_disk_store(opening: Opening, host: Host, run_directory: Path) -> DiskStore:
     """Open and judge a log device; raises RefusedError or DeviceError, and then nothing stays open."""
     device = BlockDevice(opening.args.device or "")
     try:
@@ -153,7 +158,8 @@ def open_disk_store(opening: Opening, host: Host) -> DiskStore:
                 f"stands on the mirror {below}, whose log is served here and would wait for itself",
                 "keep this log on another device",
             )
-        store = DiskStore(device, SysfsMirror(device.number), opening, host)
+        latch = FailureLatch(run_directory, opening.uuid, ondisk.live_token(host.boot_id, opening.luid))
+        store = DiskStore(device, SysfsMirror(device.number), opening, host, latch)
         if not opening.reconnect:  # a reconnection never fails; what is wrong then shows at its RESUME
             store.check()
     except DiskulogError:
@@ -174,7 +180,7 @@ def _log_to_stderr(level: str) -> None:
 
 
 class _Journald(logging.Formatter):
-    """One line a record, led by ``<N>``, the syslog level (sd-daemon(3)); a traceback stays in its record."""
+    """Every line led by ``<N>``, the syslog level (sd-daemon(3)), those of a traceback too."""
 
     _LEVELS = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
@@ -187,4 +193,4 @@ class _Journald(logging.Formatter):
         if not self._prefix:
             return text
         number = next((number for level, number in self._LEVELS if record.levelno >= level), 7)
-        return f"<{number}>{text}"
+        return "\n".join(f"<{number}>{line}" for line in text.splitlines())

@@ -8,14 +8,12 @@ durable (``durability``), or how a log comes to life and ends (``lifecycle``).
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum, auto
-from typing import Protocol
-
-from bitarray import bitarray
 
 from diskulog.clears import ClearPolicy, HeldClears
 from diskulog.ctr import CtrArgs
 from diskulog.durability import Durability
 from diskulog.errors import BadRequestError, LogFailedError
+from diskulog.logstore import LogStore
 from diskulog.work import Lane, Steps, Work
 
 
@@ -26,22 +24,6 @@ class Phase(Enum):
     LIVE = auto()
     PRESUSPENDED = auto()  # requests still come, recovery has stopped
     SUSPENDED = auto()  # everything is durable, nothing is stored until RESUME
-
-
-class LogStore(Protocol):
-    """What a log needs of the thing that keeps its bits; methods block and run on a lane, raising DiskulogError."""
-
-    clean: bitarray
-    in_sync: bitarray
-
-    def commit(self, first_region: int, last_region: int) -> None:
-        """Make the clean bits of these regions durable."""
-
-    def commit_all(self) -> None:
-        """Make both bitmaps durable."""
-
-    def flush_legs(self) -> None:
-        """Flush the write cache of every leg."""
 
 
 class DirtyLog:
@@ -91,7 +73,7 @@ class DirtyLog:
     def go_live_failed(self) -> None:
         """Begin answering without bits (on-disk rule 14): in sync, but no mark and no flush succeeds."""
         self.phase = Phase.LIVE
-        self.fail()
+        self._believe_nothing()
         self.blind = True
         self.sync_count = 0
 
@@ -108,6 +90,11 @@ class DirtyLog:
 
     def fail(self) -> None:
         """Latch a failure of the log device: Linux reports a failed write-back once, and then calls it done."""
+        if not self.failed:
+            self.store.latch_failure()
+        self._believe_nothing()
+
+    def _believe_nothing(self) -> None:
         self.failed = True
         self._marks.fail()
         self.clears.drop()

@@ -11,10 +11,11 @@ from typing import cast
 
 from diskulog import ctr
 from diskulog.ctr import CtrArgs
-from diskulog.dirtylog import DirtyLog, LogStore, Phase
+from diskulog.dirtylog import DirtyLog, Phase
 from diskulog.errors import RefusedError
+from diskulog.logstore import LogStore, Opening, Store
 from diskulog.work import Lane, Steps, Work
-from diskulog.world import Entry, Opening, Store, World
+from diskulog.world import Entry, World
 
 logger = logging.getLogger("diskulog.log")
 
@@ -181,6 +182,9 @@ def _reconnected(entry: Entry) -> Steps:
         return b""
     if live:
         _went_live(entry, "reconnected", ())
+        if (yield Work(Lane.DEVICE, entry.store.failed_before)):
+            _log(entry).fail()
+            logger.error("log %s: FAILED under the last worker, until its RESUME", entry.name)
     return b""
 
 
@@ -249,6 +253,9 @@ class _NoStore:
     """Stands where a device could not be opened: the log stays blind, so nobody asks for bits."""
 
     device_number = None
+
+    def latch_failure(self) -> None:
+        """Do nothing: what could not be opened is asked again by every worker."""
 
     def __getattr__(self, name: str) -> object:
         raise RefusedError("log device", "could not be opened", "load the mirror's table again")

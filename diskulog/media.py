@@ -32,6 +32,9 @@ class Device(Protocol):
     def read(self, offset_bytes: int, length_bytes: int) -> bytes:
         """Read the medium itself, past the page cache; beyond the end is zero."""
 
+    def forget_cache(self) -> None:
+        """Drop what the page cache holds, where it is clean: it may be older than the medium."""
+
     def map(self, offset_bytes: int, length_bytes: int) -> Window:
         """Map a piece for reading and writing."""
 
@@ -56,6 +59,19 @@ class Mirror(Protocol):
 
     def close(self) -> None:
         """Close the legs' descriptors."""
+
+
+class Latch(Protocol):
+    """Remembers across workers that this luid's log failed."""
+
+    def set(self) -> None:
+        """Remember."""
+
+    def is_set(self) -> bool:
+        """Tell whether it failed."""
+
+    def clear(self) -> None:
+        """Forget."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,11 +40,18 @@ class _Job:
 class Server:
     """Answers datagrams. ``send`` takes a finished reply, ``submit`` blocking work for a uuid's lane."""
 
-    def __init__(self, world: World, send: Callable[[bytes | bytearray], None], submit: Submit) -> None:
-        """Take the logs' world and the two ways out."""
+    def __init__(
+        self,
+        world: World,
+        send: Callable[[bytes | bytearray], None],
+        submit: Submit,
+        retire_lanes: Callable[[bytes], None] = lambda uuid: None,
+    ) -> None:
+        """Take the logs' world and the two ways out; ``retire_lanes`` is told of a uuid that has no log any more."""
         self.world = world
         self._send = send
         self._submit = submit
+        self._retire_lanes = retire_lanes
         self._holding: set[Entry] = set()  # logs that hold clears: the only ones a timer looks at
         self._jobs = 0
         self._complaints: dict[str, float] = {}
@@ -211,6 +218,8 @@ class Server:
             entry.backlog.clear()
             for request in backlog:
                 self._answer(request)
+            if all(other.uuid != entry.uuid for other in self.world.entries.values()):
+                self._retire_lanes(entry.uuid)
 
     def _refusal(self, request: Request, error: DiskulogError) -> bytearray:
         name = request.uuid.decode("ascii", "replace")[-8:]

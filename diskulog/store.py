@@ -5,25 +5,24 @@ Lives here: refusal, activation, open and closed, what one msync may hold (on-di
 device is opened or mapped (``device``), what is believed (``verdict``), or what a request is.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from bitarray import bitarray
 
 from diskulog import ondisk, verdict
 from diskulog.errors import LogFailedError, RefusedError
+from diskulog.logstore import Opening
 from diskulog.mapped import MappedLog, store_zeros
-from diskulog.media import Device, Host, Mirror
+from diskulog.media import Device, Host, Latch, Mirror
 from diskulog.ondisk import CLEAN_OFFSET_BYTES, HEAD_BYTES, Dialect, Extension, Geometry, State
 from diskulog.units import MIB
 from diskulog.verdict import Verdict
-from diskulog.world import Opening
 
 
 class DiskStore:
     """A log device in use by one luid. Its methods block and are called one at a time."""
 
-    def __init__(self, device: Device, mirror: Mirror, opening: Opening, host: Host) -> None:
+    def __init__(self, device: Device, mirror: Mirror, opening: Opening, host: Host, latch: Latch) -> None:
         """Take an open device; nothing is read before ``check``."""
         self.device_number: str | None = device.number
         self.clean = bitarray(endian="little")
@@ -32,6 +31,7 @@ class DiskStore:
         self._mirror = mirror
         self._opening = opening
         self._host = host
+        self._latch = latch
         self._mapped: MappedLog | None = None
         self._extension: Extension | None = None
 
@@ -60,24 +60,30 @@ class DiskStore:
                 )
 
     def activate(self, luid: int, fresh: bool) -> tuple[str, ...]:
-        """Make the log live; see ``world.Store``. The order is on-disk rule 10's, one msync a step."""
+        """Make the log live; see ``logstore.Store``. The order is on-disk rule 10's, one msync a step."""
         self.check()
         if not fresh and self._is_mine(luid, (State.OPEN, State.CLOSED)):
+            if self._latch.is_set():
+                self._map(verdict.geometry_of(self._known_extension()))
+                return self.heal(luid, frozenset())
             self._take_over()
             self._write_open(luid)
             return ()
         found = self._judge()
+        self.detach()  # an activation that failed may have left its mapping
+        self._device.forget_cache()
         mapped = self._map(found.geometry)
         self._store_forced_dirty(mapped, found)
         self._store_growth(mapped, found)
         self._write_open(luid)
         if found.new_clean:
             self._store_new_clean(mapped, found)
+        self._latch.clear()
         self._mirror.look()
         return found.messages
 
     def reconnect(self, luid: int) -> bool:
-        """Take over a log that this luid has open in this boot; see ``world.Store``."""
+        """Take over a log that this luid has open in this boot; see ``logstore.Store``."""
         if not self._is_mine(luid, (State.OPEN,)):
             return False
         self._take_over()
@@ -94,6 +100,14 @@ class DiskStore:
         mapped = self._log()
         mapped.commit_sync()
         mapped.commit_clean()
+
+    def latch_failure(self) -> None:
+        """Remember across workers that a write-back failed (rule 5)."""
+        self._latch.set()
+
+    def failed_before(self) -> bool:
+        """Tell whether a worker of this boot saw it fail."""
+        return self._latch.is_set()
 
     def flush_legs(self) -> None:
         """Flush the write cache of every leg."""
@@ -140,6 +154,7 @@ class DiskStore:
         mapped.rewrite()
         self.commit_all()
         self._write_open(luid)
+        self._latch.clear()
         self._mirror.look()
         return (f"its device had failed; {lost} regions that seemed clean are dirty",) if lost else ()
 
@@ -158,28 +173,18 @@ class DiskStore:
 
     # -- the steps -------------------------------------------------------------------------------------------------
 
-    def _is_mine(self, luid: int, states: Iterable[State]) -> bool:
+    def _is_mine(self, luid: int, states: tuple[State, ...]) -> bool:
         # the medium's word: an O_DIRECT read has the old worker's stores written back first
-        head = self._device.read(0, HEAD_BYTES)
-        extension = ondisk.unpack_extension(head)
-        if extension is None or ondisk.incompatibility(extension) or extension.state not in states:
-            return False
-        if extension.boot_id != self._host.boot_id or extension.live_token != ondisk.live_token(
-            self._host.boot_id, luid
-        ):
-            return False
-        geometry, args = verdict.geometry_of(extension), self._opening.args
-        if (
-            extension.uuid.encode("utf-8", "surrogateescape") != self._opening.uuid
-            or extension.region_size_sectors != args.region_size_sectors
-            or extension.region_count != args.region_count
-            or ondisk.unpack_header(head).nr_regions != args.region_count
-            or not ondisk.fits(geometry, self._device.size_bytes)
-        ):
+        device = self._device
+        extension = verdict.kept_by(
+            device.read(0, HEAD_BYTES), self._opening, self._host.boot_id, luid, device.size_bytes
+        )
+        if extension is None or extension.state not in states:
             return False
         if extension.state is State.CLOSED:
-            clean = self._device.read(CLEAN_OFFSET_BYTES, geometry.bitmap_bytes)
-            sync = self._device.read(geometry.sync_offset_bytes, geometry.bitmap_bytes)
+            geometry = verdict.geometry_of(extension)
+            clean = device.read(CLEAN_OFFSET_BYTES, geometry.bitmap_bytes)
+            sync = device.read(geometry.sync_offset_bytes, geometry.bitmap_bytes)
             if not verdict.checksums_ok(extension, clean, sync):
                 return False
         self._extension = extension
@@ -235,24 +240,8 @@ class DiskStore:
         mapped.commit_sync()
         resized = ondisk.unpack_header(mapped.head()).nr_regions != found.geometry.region_count
         if kernels or resized or verdict.geometry_of(self._known_extension()) != found.geometry:
-            self._extension = mapped.checksummed(self._new_extension(found))
+            self._extension = mapped.checksummed(verdict.new_extension(self._opening, found, int(self._host.clock())))
             mapped.store_head(self._extension)
-
-    def _new_extension(self, found: Verdict) -> Extension:
-        old, args = self._extension, self._opening.args
-        return Extension(
-            uuid=self._opening.uuid.decode("utf-8", "surrogateescape"),
-            region_size_sectors=args.region_size_sectors,
-            target_length_sectors=args.target_length_sectors,
-            region_count=found.geometry.region_count,
-            sync_offset_bytes=found.geometry.sync_offset_bytes,
-            sync_capacity_bytes=found.geometry.sync_capacity_bytes,
-            state=State.CLOSED,
-            generation=old.generation + 1 if old else 1,
-            created_seconds=old.created_seconds if old else int(self._host.clock()),
-            closed_seconds=old.closed_seconds if old else 0,
-            compatible=old.compatible if old else 0,
-        )
 
     def _write_open(self, luid: int) -> None:
         # (c) From here on no checksum covers the bitmaps, and this luid is the one that is live.

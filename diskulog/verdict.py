@@ -11,6 +11,7 @@ from bitarray import bitarray
 from diskulog import ondisk
 from diskulog.ctr import CtrArgs, Sync
 from diskulog.errors import BadLogError, RefusedError
+from diskulog.logstore import Opening
 from diskulog.ondisk import Dialect, Extension, Geometry, State
 
 
@@ -104,13 +105,29 @@ def geometry_of(extension: Extension) -> Geometry:
     return Geometry(extension.region_count, extension.sync_offset_bytes, extension.sync_capacity_bytes)
 
 
+def kept_by(head: bytes, opening: Opening, boot_id: bytes, luid: int, device_bytes: int) -> Extension | None:
+    """Return the extension of a log that this luid had live in this boot, as it would have it now; else None."""
+    extension, args = ondisk.unpack_extension(head), opening.args
+    if extension is None or ondisk.incompatibility(extension):
+        return None
+    unchanged = (
+        extension.boot_id == boot_id
+        and extension.live_token == ondisk.live_token(boot_id, luid)
+        and extension.uuid.encode("utf-8", "surrogateescape") == opening.uuid
+        and extension.region_size_sectors == args.region_size_sectors
+        and extension.region_count == ondisk.unpack_header(head).nr_regions == args.region_count
+        and ondisk.fits(geometry_of(extension), device_bytes)
+    )
+    return extension if unchanged else None
+
+
 def judge(head: bytes, clean: bytes, sync: bytes | None, args: CtrArgs, device_bytes: int, block_bytes: int) -> Verdict:
     """Judge a log that was not refused: ``clean`` starts at byte 1024 and covers the target, ``sync`` as found.
 
     Whatever cannot be believed is dirty and out of sync.
     """
     extension = ondisk.unpack_extension(head)
-    bits, doubt = _believed(head, clean, sync, extension, args.region_count)
+    bits, doubt = _believed(head, clean, sync, extension, args)
     messages = [doubt] if doubt else []
     count = args.region_count
     if bits is None or args.sync is Sync.SYNC:
@@ -128,7 +145,7 @@ def judge(head: bytes, clean: bytes, sync: bytes | None, args: CtrArgs, device_b
 
 
 def _believed(
-    head: bytes, clean: bytes, sync: bytes | None, extension: Extension | None, count: int
+    head: bytes, clean: bytes, sync: bytes | None, extension: Extension | None, args: CtrArgs
 ) -> tuple[bitarray | None, str | None]:
     # -> the bits of the regions that the log speaks of, or None for "everything is dirty", and why
     dialect = ondisk.dialect(head)
@@ -138,10 +155,10 @@ def _believed(
         return None, "its extension is damaged; everything is dirty"
     header = ondisk.unpack_header(head)
     # LVM's fresh logs speak of 2^64-1 regions: of as many as the target has
-    spoken = count if header.nr_regions == ondisk.ALL_REGIONS else min(header.nr_regions, len(clean) * 8)
+    spoken = args.region_count if header.nr_regions == ondisk.ALL_REGIONS else min(header.nr_regions, len(clean) * 8)
     if extension is None or extension.state is State.RELEASED:
         return ondisk.bits_from(clean, spoken), None
-    adopt = "the kernel's log wrote it? then 'diskulog adopt' before activation would have kept its word"
+    adopt = f"if it was the kernel's log, 'diskulog adopt {args.device}' before activation keeps what is clean"
     if header.nr_regions != extension.region_count:
         return None, (
             f"somebody else resized it ({header.nr_regions} regions, {extension.region_count} expected); "
@@ -177,3 +194,21 @@ def _place(extension: Extension | None, count: int, device_bytes: int, block_byt
         return ondisk.choose_geometry(count, device_bytes, block_bytes)
     except BadLogError as error:
         raise RefusedError("log device", str(error), "use a larger device or larger regions") from error
+
+
+def new_extension(opening: Opening, found: Verdict, now_seconds: int) -> Extension:
+    """Make the extension of a log that was judged, closed as it is before its first life here; no checksums yet."""
+    old, args = found.extension, opening.args
+    return Extension(
+        uuid=opening.uuid.decode("utf-8", "surrogateescape"),
+        region_size_sectors=args.region_size_sectors,
+        target_length_sectors=args.target_length_sectors,
+        region_count=found.geometry.region_count,
+        sync_offset_bytes=found.geometry.sync_offset_bytes,
+        sync_capacity_bytes=found.geometry.sync_capacity_bytes,
+        state=State.CLOSED,
+        generation=old.generation + 1 if old else 1,
+        created_seconds=old.created_seconds if old else now_seconds,
+        closed_seconds=old.closed_seconds if old else 0,
+        compatible=old.compatible if old else 0,
+    )

@@ -1,69 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Every log that is known, and the contract with the stores that keep them.
+"""Every log that is known: its entry, its neighbours on a device or under a uuid.
 
-Lives here: entries, what a store promises, what one is opened with. Does not know what a request does to them.
+Lives here: the table of logs, and what new ones are made with. Does not know what a request does to them.
 """
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from diskulog.clears import ClearPolicy
-from diskulog.ctr import CtrArgs
-from diskulog.dirtylog import DirtyLog, LogStore
+from diskulog.dirtylog import DirtyLog
+from diskulog.logstore import OpenStore, Store
 from diskulog.wire import Request
-
-
-class Store(LogStore, Protocol):
-    """What a log's life needs of its store beyond the bits; every method blocks, and raises DiskulogError."""
-
-    device_number: str | None  # major:minor of the log device, None for core
-
-    def activate(self, luid: int, fresh: bool) -> tuple[str, ...]:
-        """Make the log live for ``luid`` (on-disk rules 7 to 14); return lines for the administrator.
-
-        ``fresh`` says that this luid was constructed here: what the medium says counts. Otherwise a log that this
-        luid had open or closed in this boot keeps both bitmaps as they stand.
-        """
-
-    def reconnect(self, luid: int) -> bool:
-        """Take over a log that ``luid`` has open in this boot, both bitmaps as they stand; else touch nothing."""
-
-    def reopen(self, late_marks: frozenset[int]) -> None:
-        """Open a log that this process closed, both bitmaps as they stand."""
-
-    def heal(self, luid: int, late_marks: frozenset[int]) -> tuple[str, ...]:
-        """Open a log that failed here: clean is what both the medium and the mapping call clean."""
-
-    def close_log(self) -> None:
-        """Make everything durable and write the state ``closed`` with the bitmaps' checksums."""
-
-    def detach(self) -> None:
-        """Forget the mapping and the legs without storing anything; the device stays open."""
-
-    def release(self) -> None:
-        """Close every descriptor without storing anything."""
-
-    def mirror_suspended(self) -> bool:
-        """Tell whether every mirror on this log device is suspended, as far as sysfs says."""
-
-    def held(self) -> bool:
-        """Tell whether a device-mapper table still holds the log device; True when that cannot be known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What a store is opened with: the constructor's arguments, whose log, and the log devices already served."""
-
-    args: CtrArgs
-    uuid: bytes
-    luid: int
-    reconnect: bool
-    log_devices: frozenset[str]
-
-
-OpenStore = Callable[[Opening], Store]
 
 
 @dataclass(slots=True, eq=False)

@@ -128,6 +128,7 @@ class CrashDevice:
         self.map_failure: OSError | None = None
         self.on_step: Callable[[str], None] | None = None
         self.closed = False
+        self.latches: dict[tuple[bytes, int], FakeLatch] = {}
         self._seen = bytes(self.live)
         self._versions: dict[int, list[bytes]] = {}
 
@@ -139,6 +140,10 @@ class CrashDevice:
             raise DeviceError("log device: read", EIO)
         self._write_back(offset_bytes, length_bytes)
         return bytes(self.durable[offset_bytes : offset_bytes + length_bytes]).ljust(length_bytes, b"\0")
+
+    def forget_cache(self) -> None:
+        assert not self.windows, "forgotten under its windows"
+        assert not self.closed
 
     def map(self, offset_bytes: int, length_bytes: int) -> CrashWindow:
         assert not self.closed
@@ -232,6 +237,22 @@ def _choice(versions: list[tuple[bytes, ...]], limit: int, chance: random.Random
         found.append((*new[:at], old[at], *new[at + 1 :]))
     found += [tuple(chance.choice(v) for v in versions) for _ in range(max(limit - len(found), limit // 4))]
     return found
+
+
+class FakeLatch:
+    """Keeps ``diskulog.media.Latch``; survives a worker as long as its device does."""
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def set(self) -> None:
+        self.failed = True
+
+    def is_set(self) -> bool:
+        return self.failed
+
+    def clear(self) -> None:
+        self.failed = False
 
 
 class FakeMirror:

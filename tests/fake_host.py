@@ -15,9 +15,10 @@ from bitarray import bitarray
 
 from diskulog.clears import ClearPolicy
 from diskulog.errors import DeviceError, RefusedError
+from diskulog.logstore import Opening
 from diskulog.server import Server
 from diskulog.work import Lane, Work
-from diskulog.world import Entry, Opening, World
+from diskulog.world import Entry, World
 from tests.fake_kernel import CN_MSG, NLMSGHDR, FakeKernel, KernelLog
 
 UUID = b"LVM-mirror-1"
@@ -29,9 +30,7 @@ def io_error() -> DeviceError:
     return DeviceError("log device", OSError(errno.EIO, "Input/output error"))
 
 
-def ctr_string(
-    device: str = "/dev/log", regions: int = REGIONS, options: str = "", log_type: str = "disk"
-) -> bytes:
+def ctr_string(device: str = "/dev/log", regions: int = REGIONS, options: str = "", log_type: str = "disk") -> bytes:
     length = regions * REGION_SIZE - 24
     words = [str(length), log_type, device if log_type.endswith("disk") else "", str(REGION_SIZE), options]
     return " ".join(word for word in words if word).encode()
@@ -49,12 +48,14 @@ class Disk:
         self.state = "blank"
         self.uuid: bytes | None = None
         self.live: tuple[int, int] | None = None  # boot, luid
+        self.latched: tuple[int, int] | None = None  # boot, luid of a log that failed
         self.count = 0
         self.clean = self.sync = _zeros(0)  # the medium
         self.cached_clean = self.cached_sync = _zeros(0)
         self._written_clean = self._written_sync = _zeros(0)  # what Linux believes to be on the medium
         self._closed: tuple[bitarray, bitarray] | None = None
         self.faults: dict[str, deque[BaseException]] = {}
+        self.faulted = False  # a fault has struck
         self.calls: Counter[str] = Counter()
         self.suspended = False
         self.held = True
@@ -83,6 +84,7 @@ class Disk:
         self.calls[name] += 1
         waiting = self.faults.get(name)
         if waiting:
+            self.faulted = True
             raise waiting.popleft()
 
     # -- the page cache ----------------------------------------------------------------------------------------------
@@ -182,6 +184,8 @@ class MemoryStore:
         args = self.opening.args
         self._mapped = True
         if not fresh and self._mine(luid, ("open", "closed")):
+            if self.failed_before():
+                return self.heal(luid, frozenset())
             disk.rewrite()
         else:
             disk._resize(args.region_count)
@@ -191,6 +195,7 @@ class MemoryStore:
             disk.cached_sync = disk.cached_clean.copy()
             disk.rewrite()
         disk.state, disk.live, disk.uuid = "open", (self._boot, luid), self.opening.uuid
+        disk.latched = None
         return ()
 
     def reconnect(self, luid: int) -> bool:
@@ -200,6 +205,12 @@ class MemoryStore:
         self._mapped = True
         disk.rewrite()
         return True
+
+    def latch_failure(self) -> None:
+        self.disk.latched = (self._boot, self.opening.luid)
+
+    def failed_before(self) -> bool:
+        return self.disk.latched == (self._boot, self.opening.luid)
 
     def reopen(self, late_marks: frozenset[int]) -> None:
         disk = self._enter("reopen")
@@ -216,7 +227,7 @@ class MemoryStore:
         lost = disk.cached_clean.count() - bits.count()
         disk.cached_clean, disk.cached_sync = bits, bits.copy()
         disk.rewrite()
-        disk.state, disk.live = "open", (self._boot, luid)
+        disk.state, disk.live, disk.latched = "open", (self._boot, luid), None
         return (f"{lost} regions that seemed clean are dirty",) if lost else ()
 
     def commit(self, first_region: int, last_region: int) -> None:
@@ -372,7 +383,8 @@ class Rig:
         """A daemon that knows nothing begins to serve."""
         self.executor = Executor()
         self.world = World({}, self._open, self.policy, lambda: self.now, self.clustered)
-        self.server = Server(self.world, self.kernel.take_reply, self.executor.submit)
+        self.retired: list[bytes] = []
+        self.server = Server(self.world, self.kernel.take_reply, self.executor.submit, self.retired.append)
         self.kernel.daemon = self.receive
         self.read: list[int] = []  # the seqs that this daemon has read
 

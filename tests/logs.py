@@ -8,11 +8,11 @@ from bitarray import bitarray
 
 from diskulog import ondisk
 from diskulog.ctr import CtrArgs, Sync
+from diskulog.logstore import Opening
 from diskulog.media import Host
 from diskulog.ondisk import Extension, Header, State
 from diskulog.store import DiskStore
-from diskulog.world import Opening
-from tests.crash_device import CrashDevice, FakeMirror
+from tests.crash_device import CrashDevice, FakeLatch, FakeMirror
 
 UUID = b"LVM-0123456789"
 REGION_SECTORS = 8
@@ -43,7 +43,8 @@ def store_on(
     mirror: FakeMirror | None = None,
     reconnect: bool = False,
 ) -> DiskStore:
-    return DiskStore(device, mirror or FakeMirror(), opening(args, luid, reconnect=reconnect), host(boot))
+    latch = device.latches.setdefault((boot, luid), FakeLatch())
+    return DiskStore(device, mirror or FakeMirror(), opening(args, luid, reconnect=reconnect), host(boot), latch)
 
 
 def ones(count: int, zeros: Iterable[int] = ()) -> bitarray:

@@ -181,9 +181,7 @@ def test_reset_lets_a_round_under_way_pass(clears):
     assert not clears.disabled
 
 
-STEPS = st.lists(
-    st.tuples(st.sampled_from(["hold", "mark", "begin", "take", "drop"]), st.integers(0, 5)), max_size=60
-)
+STEPS = st.lists(st.tuples(st.sampled_from(["hold", "mark", "begin", "take", "drop"]), st.integers(0, 5)), max_size=60)
 
 
 @given(STEPS)

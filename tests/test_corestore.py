@@ -9,7 +9,7 @@ from diskulog import corestore as module
 from diskulog.corestore import CoreStore
 from diskulog.ctr import CtrArgs, Sync
 from diskulog.errors import DeviceError, RefusedError
-from diskulog.world import Opening
+from diskulog.logstore import Opening
 from tests.logs import BOOT, LUID, NEXT_BOOT, OTHER_LUID, UUID, host, regions
 from tests.loops import open_descriptors
 

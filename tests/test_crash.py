@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 from bitarray import bitarray
 
-from diskulog import ondisk
+from diskulog import ondisk, verdict
 from diskulog.ctr import CtrArgs, Sync
 from diskulog.errors import DeviceError
 from diskulog.mapped import MappedLog
@@ -395,7 +395,7 @@ def counts_before_new_bits(monkeypatch) -> None:
     plain = DiskStore._store_growth
 
     def wrong(self, mapped, found):
-        self._extension = mapped.checksummed(self._new_extension(found))
+        self._extension = mapped.checksummed(verdict.new_extension(self._opening, found, 0))
         mapped.store_head(self._extension)
         plain(self, mapped, found)
 

@@ -282,30 +282,30 @@ class TestOnALoopDevice:
         assert "refused: region size: the log was kept with 8 sectors, not 16" in line
         assert file.read_bytes() == before
 
-    def test_opening_a_store_reads_and_judges_it(self, medium):
+    def test_opening_a_store_reads_and_judges_it(self, medium, tmp_path):
         node, _ = medium
-        store = open_disk_store(opening(_args(node)), host())
+        store = open_disk_store(opening(_args(node)), host(), tmp_path)
         assert store.device_number
         store.release()
 
-    def test_a_refused_store_leaves_nothing_open(self, medium):
+    def test_a_refused_store_leaves_nothing_open(self, medium, tmp_path):
         node, _ = medium
         before = open_descriptors()
         with pytest.raises(RefusedError, match="uuid"):
-            open_disk_store(opening(_args(node), uuid=b"LVM-other"), host())
+            open_disk_store(opening(_args(node), uuid=b"LVM-other"), host(), tmp_path)
         assert open_descriptors() == before
 
-    def test_a_reconnection_is_opened_whatever_the_medium_says(self, medium):
+    def test_a_reconnection_is_opened_whatever_the_medium_says(self, medium, tmp_path):
         node, _ = medium
-        store = open_disk_store(opening(_args(node), uuid=b"LVM-other", reconnect=True), host())
+        store = open_disk_store(opening(_args(node), uuid=b"LVM-other", reconnect=True), host(), tmp_path)
         store.release()
 
-    def test_a_device_on_a_mirror_served_here_is_refused(self, medium, monkeypatch):
+    def test_a_device_on_a_mirror_served_here_is_refused(self, medium, monkeypatch, tmp_path):
         node, _ = medium
         monkeypatch.setattr(module, "stands_on_served_mirror", lambda *_: "dm-7")
         before = open_descriptors()
         with pytest.raises(RefusedError, match="log device: stands on the mirror dm-7, whose log is served here"):
-            open_disk_store(opening(_args(node)), host())
+            open_disk_store(opening(_args(node)), host(), tmp_path)
         assert open_descriptors() == before
 
 
@@ -314,9 +314,9 @@ def _args(node: str):
     return type(made)(made.target_length_sectors, "disk", "disk", node, made.region_size_sectors)
 
 
-def test_a_log_device_that_does_not_exist_is_an_error():
+def test_a_log_device_that_does_not_exist_is_an_error(tmp_path):
     with pytest.raises(DeviceError, match="No such file"):
-        open_disk_store(opening(_args("/dev/nothing-here")), host())
+        open_disk_store(opening(_args("/dev/nothing-here")), host(), tmp_path)
 
 
 class TestLogging:

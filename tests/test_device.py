@@ -18,7 +18,7 @@ from diskulog.media import Host
 from diskulog.ondisk import State
 from diskulog.store import DiskStore
 from tests import logs
-from tests.crash_device import FakeMirror
+from tests.crash_device import FakeLatch, FakeMirror
 from tests.logs import LUID, diskulog_log, extension_of, kernel_log, ones, opening, table
 from tests.loops import attached, open_descriptors, sectors_written
 
@@ -359,7 +359,7 @@ class TestAStoreOnARealDevice:
         def make(content: bytes, count: int = 100, sector: int = 512):
             node, medium = make_loop(content, "--sector-size", str(sector))
             host = Host(logs.BOOT, "anvil", lambda: 1_700_000_000.0)
-            return DiskStore(BlockDevice(node), FakeMirror(), opening(table(count)), host), medium, node
+            return DiskStore(BlockDevice(node), FakeMirror(), opening(table(count)), host, FakeLatch()), medium, node
 
         return make
 

@@ -11,8 +11,8 @@ from diskulog import ctr
 from diskulog.clears import ClearPolicy
 from diskulog.dirtylog import DirtyLog, Phase
 from diskulog.errors import BadRequestError, LogFailedError
+from diskulog.logstore import Opening
 from diskulog.work import Lane, Steps, wait
-from diskulog.world import Opening
 from tests.fake_host import UUID, Disk, Executor, MemoryStore, ctr_string, io_error
 
 REGIONS = 8

@@ -38,7 +38,6 @@ class Mirror:
         self.inactive: KernelLog | None = None
         self.hash: dict[int, str] = {}  # dm-region-hash: dirty, nosync
         self.believed: set[int] = set()  # answered "in sync" since the last activation
-        self.faulted = False
         self.log_failed = False
         self.work: int | None = None
         self.suspended = True
@@ -175,9 +174,9 @@ class Mirror:
             old, self.table, self.inactive = self.table, self.inactive, None
             self.hash.clear()
             self.believed.clear()
-        if self.faulted:
+        if self.disk.faulted:  # a RESUME that heals demotes what it cannot believe
             self.believed.clear()
-            self.faulted = False
+            self.disk.faulted = False
         self.work = None
         yield from self.table.resume_steps()
         self.lost.clear()
@@ -192,8 +191,8 @@ class Mirror:
         self.table = self.inactive = self.worker = self.life = self.work = None
         self.hash.clear()
         self.believed.clear()
-        self.suspended, self.faulted, self.log_failed = True, False, False
-        self.disk.suspended = False
+        self.suspended, self.log_failed = True, False
+        self.disk.suspended = self.disk.faulted = False
 
 
 regions = st.lists(st.integers(0, N - 1), min_size=1, max_size=3, unique=True)
@@ -220,15 +219,19 @@ class Histories(RuleBasedStateMachine):
 
     # -- the kernel's threads ----------------------------------------------------------------------------------------
 
-    def start_worker(self, mirror: Mirror, steps: Steps, full: bool = False) -> None:
+    def start(self, steps: Steps, full: bool) -> Call:
+        # only the first send: a RESUME of the kernel's loop that finds no room is "not in sync" whatever a daemon does
         self.kernel.full_buffer = int(full)
-        mirror.worker = self.kernel.call(steps)
+        call = self.kernel.start(steps)
         self.kernel.full_buffer = 0
+        self.kernel.pump()
+        return call
+
+    def start_worker(self, mirror: Mirror, steps: Steps, full: bool = False) -> None:
+        mirror.worker = self.start(steps, full)
 
     def start_life(self, mirror: Mirror, steps: Steps, full: bool = False) -> None:
-        self.kernel.full_buffer = int(full)
-        mirror.life = self.kernel.call(steps)
-        self.kernel.full_buffer = 0
+        mirror.life = self.start(steps, full)
 
     def idle(self, uuid: bytes) -> Mirror:
         """Let the mirror's threads come to their end; a flush of its legs goes on as long as nobody waits for it."""
@@ -381,7 +384,6 @@ class Histories(RuleBasedStateMachine):
     )
     def fail_next(self, uuid, name):
         self.mirrors[uuid].disk.fail(name)
-        self.mirrors[uuid].faulted = True
 
     @rule(which_way=st.sampled_from(["lose_replies", "lose_requests"]))
     def lose_next(self, which_way):

@@ -694,3 +694,20 @@ def test_a_suspend_that_nobody_heard_is_an_error_of_the_kernel_s_only(rig, live)
 def test_the_kernel_s_request_limit_is_its_own(rig, live):
     assert rig.kernel.log(UUID, b"x" * 333).ctr().value == EINVAL
     assert rig.kernel.sent[-1][0] == kernel.RESUME  # nothing was sent
+
+
+def test_the_lanes_of_a_uuid_are_retired_with_its_last_log(rig):
+    first = rig.table()
+    second = rig.table(resume=False)
+    first.presuspend()
+    first.postsuspend()
+    first.dtr()
+    assert rig.retired == []
+    second.dtr()
+    assert rig.retired == [UUID]
+
+
+def test_the_lanes_of_a_table_that_was_refused_are_retired(rig):
+    log = rig.kernel.log(UUID, b"1 disk /dev/log 3")
+    assert log.ctr().value < 0
+    assert rig.retired == [UUID]

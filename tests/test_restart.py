@@ -123,6 +123,23 @@ def test_plain_marks_of_the_old_daemon_are_durable_when_the_new_one_answers_thei
     assert rig.disk.dirty() == [3]
 
 
+def test_a_log_that_failed_stays_failed_under_the_next_daemon_until_its_resume(rig, live):
+    rig.disk.fail("commit")
+    live.mark(3)
+    assert live.flush().value == -errno.EIO
+    rig.restart()
+    assert value_after(rig, live.status_info()).endswith(b"D\0")
+    live.mark(4)
+    assert live.flush().value == -errno.EIO
+    assert rig.said("FAILED under the last worker")
+    live.presuspend()
+    live.postsuspend()
+    assert live.resume().value == 0
+    assert live.status_info().value.endswith(b"A\0")
+    live.mark(4)
+    assert live.flush().value == 0
+
+
 def test_a_core_log_is_found_again(rig):
     log = rig.table(string=ctr_string(log_type="core", options="nosync"))
     log.set_region_sync(3, 1)
@@ -282,7 +299,8 @@ def test_a_worker_that_dies_between_the_two_words_of_a_reconnection_does_no_harm
     rig.kernel.two_seconds()
     ctr = rig.kernel.queue.popleft()
     rig.receive(ctr)
-    assert ctr and rig.kernel.queue  # NUL CTR is answered, RESUME is on its way
+    assert ctr
+    assert rig.kernel.queue  # NUL CTR is answered, RESUME is on its way
     rig.kill(lose_queue=False)
     rig.start()
     rig.kernel.pump()
@@ -508,9 +526,7 @@ def test_the_fake_kernel_takes_a_bare_refusal_s_ack_as_the_error(rig, live):
     rig.kernel.daemon = lambda _: None
     call = live.presuspend()
     seq = rig.kernel.waiting[0].seq
-    rig.kernel.take_reply(
-        kernel.NLMSGHDR.pack(36, 3, 0, seq, 0) + kernel.CN_MSG.pack(7, 1, seq, errno.EINVAL, 0, 0)
-    )
+    rig.kernel.take_reply(kernel.NLMSGHDR.pack(36, 3, 0, seq, 0) + kernel.CN_MSG.pack(7, 1, seq, errno.EINVAL, 0, 0))
     assert call.value == -errno.EINVAL
 
 

@@ -203,9 +203,7 @@ def test_complaints_are_one_line_a_minute(rig, live):
 
 # -- phases ----------------------------------------------------------------------------------------------------------
 
-QUESTIONS = [
-    kind for kind in ALL_TYPES if kind not in (kernel.CTR, kernel.DTR, kernel.RESUME, kernel.POSTSUSPEND)
-]
+QUESTIONS = [kind for kind in ALL_TYPES if kind not in (kernel.CTR, kernel.DTR, kernel.RESUME, kernel.POSTSUSPEND)]
 
 
 @pytest.mark.parametrize("kind", [kernel.IN_SYNC, kernel.MARK, kernel.FLUSH, kernel.GET_RESYNC_WORK])

@@ -8,7 +8,7 @@ from diskulog.ondisk import ALL_REGIONS, State
 from diskulog.store import DiskStore
 from diskulog.units import MIB
 from tests import logs
-from tests.crash_device import EIO, CrashDevice, FakeMirror
+from tests.crash_device import EIO, CrashDevice, FakeLatch, FakeMirror
 from tests.logs import (
     BOOT,
     COUNT,
@@ -142,7 +142,9 @@ class TestActivation:
         store.release()
         first = extension_of(device.durable)
         other = CrashDevice(device.durable)
-        again = DiskStore(other, FakeMirror(), logs.opening(table(COUNT)), logs.host(NEXT_BOOT, 1_800_000_000))
+        again = DiskStore(
+            other, FakeMirror(), logs.opening(table(COUNT)), logs.host(NEXT_BOOT, 1_800_000_000), FakeLatch()
+        )
         again.activate(LUID, fresh=True)
         found = extension_of(other.durable)
         assert found.created_seconds == 1_700_000_000

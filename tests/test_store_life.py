@@ -53,6 +53,33 @@ class TestTheSameLuidInThisBoot:
         assert again.reconnect(LUID)
         assert 50 not in clean_on(device.durable)
 
+    def test_a_failure_of_the_last_worker_is_known_until_a_resume_heals_it(self):
+        device, store = live()
+        store.clean[50] = 0
+        device.failing_syncs = 1
+        with pytest.raises(DeviceError):
+            store.commit(50, 50)
+        store.latch_failure()
+        again = after_death(device)
+        assert again.reconnect(LUID)
+        assert again.failed_before()
+        again.heal(LUID, frozenset())
+        assert not again.failed_before()
+        assert not after_death(device).failed_before()
+
+    def test_a_failed_log_that_is_resumed_by_a_new_worker_believes_neither_medium_nor_mapping_alone(self):
+        device, store = live()
+        store.clean[50] = 0  # never reaches the medium: its write-back fails, and Linux forgets it
+        device.failing_syncs = 1
+        with pytest.raises(DeviceError):
+            store.commit(50, 50)
+        store.latch_failure()
+        again = after_death(device)
+        again.activate(LUID, False)
+        assert not again.failed_before()
+        assert 50 not in clean_on(device.durable)
+        assert not again.in_sync[50]
+
     @pytest.mark.parametrize(
         ("luid", "boot", "count"), [(OTHER_LUID, BOOT, COUNT), (LUID, NEXT_BOOT, COUNT), (LUID, BOOT, COUNT + 1)]
     )

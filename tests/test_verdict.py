@@ -167,8 +167,8 @@ SAME_SIZE = [
         diskulog_log(COUNT, DIRTY, OUT, clean_crc32=1),
         zeros(COUNT),
         COUNT,
-        "somebody else wrote it after it was closed; everything is dirty (the kernel's log wrote it? then "
-        "'diskulog adopt' before activation would have kept its word)",
+        "somebody else wrote it after it was closed; everything is dirty (if it was the kernel's log, "
+        "'diskulog adopt 7:0' before activation keeps what is clean)",
     ),
     (
         "a closed log whose sync bitmap changed",
@@ -189,7 +189,7 @@ SAME_SIZE = [
         Header(nr_regions=110).pack() + diskulog_log(COUNT, state=State.OPEN)[16:],
         zeros(COUNT),
         COUNT,
-        "'diskulog adopt' before activation",
+        "'diskulog adopt 7:0' before activation",
     ),
     (
         "a log with a damaged extension",
