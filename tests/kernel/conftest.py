@@ -32,6 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/kernel/guest" in item.nodeid:
             item.add_marker(pytest.mark.kernel)
+            # a loaded machine emulates slowly; on the host the VM's own time limit is the one that counts
+            item.add_marker(pytest.mark.timeout(400 if _IN_GUEST else 0))
 
 
 class Guest:
