@@ -98,7 +98,7 @@ def serve(
     from diskulog.config import load
 
     loaded = load(config, os.environ)
-    from diskulog.daemon import serve as run_daemon
+    from diskulog.supervisor import serve as run_daemon
 
     raise typer.Exit(run_daemon(loaded))
 

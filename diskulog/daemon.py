@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The daemon: puts socket, server, lanes and stores together, and turns the loop until it is told to end.
+"""The worker: puts socket, server, lanes and stores together, and turns the loop until it is told to end.
 
-Lives here: composition, the loop, signals, logging. Does not know requests, bits or formats.
+Lives here: composition, the loop, signals. Does not know requests, bits or formats, or who starts it (``supervisor``).
 """
 
 import logging
@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from diskulog.config import Config
 from diskulog.corestore import CoreStore
 from diskulog.device import BlockDevice
 from diskulog.errors import DiskulogError, RefusedError
-from diskulog.exits import Exit
 from diskulog.lanes import Lanes
 from diskulog.latch import FailureLatch
 from diskulog.logstore import Opening, Store
@@ -27,7 +25,7 @@ from diskulog.media import Host
 from diskulog.mirror import SysfsMirror, stands_on_served_mirror
 from diskulog.server import Server
 from diskulog.store import DiskStore
-from diskulog.transport import Transport, refuse_beside_another
+from diskulog.transport import Transport
 from diskulog.world import World
 
 logger = logging.getLogger("diskulog.daemon")
@@ -39,36 +37,12 @@ _PHANTOM_CHECK_SECONDS = 30.0
 _SETTLE_SECONDS = 20.0
 
 
-def serve(config: Config) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code."""
-    _log_to_stderr(config.daemon.log_level)
-    missing = process.missing_privileges()
-    for line in missing:
-        logger.error("%s", line)
-    if missing:
-        return Exit.NO_PERMISSION
-    try:
-        lock = process.claim(Path(config.daemon.run_directory))
-        refuse_beside_another()
-        process.become_io_path()
-        with Daemon(config) as daemon:
-            daemon.run()
-        os.close(lock)
-    except RefusedError as error:
-        logger.error("%s", error)  # noqa: TRY400 - a sentence for the administrator, not a traceback
-        return Exit.REFUSED
-    except OSError as error:
-        logger.error("cannot serve: %s", error)  # noqa: TRY400
-        return Exit.IO_ERROR
-    return Exit.FINE
-
-
 class Daemon:
     """Everything that serves, wired together; a context manager that closes it."""
 
-    def __init__(self, config: Config) -> None:
-        """Open the socket and prepare the rest; nothing is answered before ``run``."""
-        self._transport = Transport(config.netlink.receive_buffer_bytes)
+    def __init__(self, config: Config, transport: Transport) -> None:
+        """Take the socket and prepare the rest; nothing is answered before ``run``."""
+        self._transport = transport
         self._lanes = Lanes(time.monotonic)
         host = Host(process.boot_id(), socket.gethostname(), time.time)
         run_directory = Path(config.daemon.run_directory)
@@ -94,21 +68,26 @@ class Daemon:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the socket and the threads; logs that are live keep their state."""
+        """End the threads; logs that are live keep their state, and the socket stays for the next worker."""
         signal.set_wakeup_fd(-1)
         os.close(self._stop_read)
         os.close(self._stop_write)
-        self._transport.close()
         self._lanes.close()
 
     def _stop(self, number: int, _: object) -> None:
         self._stopping = True
 
-    def run(self) -> None:
-        """Answer requests until a signal, then make every live log durable."""
+    def run(self, first: bool = True) -> None:
+        """Answer requests until a signal, then make every live log durable.
+
+        A worker that is not the ``first`` begins with what the last one left.
+        """
+        if not first:
+            self._take_over()
         # whatever the level: scripts and people wait for this line
-        _ready.info("ready, version of the requests 1 to 3, netlink port %d", self._transport.port)
-        process.notify("READY=1")
+        if first:
+            _ready.info("ready, version of the requests 1 to 3, netlink port %d", self._transport.port)
+            process.notify("READY=1")
         phantoms = time.monotonic() + _PHANTOM_CHECK_SECONDS
         poll = select.poll()
         for fd in (self._transport.fileno(), self._lanes.wake_fd, self._stop_read):
@@ -121,6 +100,14 @@ class Daemon:
         process.notify("STOPPING=1")
         poll.unregister(self._stop_read)  # it stays readable, nobody empties it
         self._settle(poll)
+
+    def _take_over(self) -> None:
+        kept, owed = self._transport.left_behind()
+        for luid, uuid, string in kept:
+            self._server.take_over(luid, uuid, string)
+        for seq in owed:
+            self._transport.ask_again(seq)
+        logger.warning("took over %d logs and %d requests of the last worker", len(kept), len(owed))
 
     def _turn(self, poll: select.poll, until: float) -> None:
         receive, answer = self._transport.receive, self._server.receive
@@ -166,31 +153,3 @@ def open_disk_store(opening: Opening, host: Host, run_directory: Path) -> DiskSt
         device.close()
         raise
     return store
-
-
-def _log_to_stderr(level: str) -> None:
-    # journald reads the level from the prefix; a terminal gets the time instead
-    handler = logging.StreamHandler(sys.stderr)
-    plain = sys.stderr.isatty()
-    handler.setFormatter(_Journald("%(asctime)s %(message)s" if plain else "%(message)s", prefix=not plain))
-    root = logging.getLogger("diskulog")
-    root.handlers[:] = [handler]
-    root.propagate = False
-    root.setLevel(level.upper())
-
-
-class _Journald(logging.Formatter):
-    """Every line led by ``<N>``, the syslog level (sd-daemon(3)), those of a traceback too."""
-
-    _LEVELS = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
-
-    def __init__(self, text: str, prefix: bool) -> None:
-        super().__init__(text)
-        self._prefix = prefix
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        if not self._prefix:
-            return text
-        number = next((number for level, number in self._LEVELS if record.levelno >= level), 7)
-        return "\n".join(f"<{number}>{line}" for line in text.splitlines())

@@ -74,6 +74,14 @@ def reconnect(world: World, entry: Entry, data: bytes, previous: Entry | None) -
     return b""
 
 
+def take_over(world: World, entry: Entry, data: bytes) -> Steps:
+    """Meet a log again that a dead worker kept: what the kernel's own reconnection does, without the kernel."""
+    yield from reconnect(world, entry, data, None)
+    yield from _reconnected(entry)
+    entry.reconnecting = False  # the kernel knows of no restart: its next RESUME is dm's own
+    return b""
+
+
 def resume(world: World, entry: Entry) -> Steps:
     """Answer RESUME: a reconnection changes nothing, a resume keeps the bitmaps, an activation reads the medium.
 

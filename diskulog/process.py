@@ -7,7 +7,9 @@ Lives here: capabilities, mlockall, PR_SET_IO_FLUSHER, NOTIFY_SOCKET, this boot'
 import ctypes
 import fcntl
 import gc
+import mmap
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import Final
@@ -22,6 +24,7 @@ _NEEDED: Final = {
     "CAP_SYS_RESOURCE": (24, "marks the daemon as part of the I/O path (PR_SET_IO_FLUSHER)"),
 }
 _PR_SET_IO_FLUSHER: Final = 57
+_PR_SET_PDEATHSIG: Final = 1
 _MCL_CURRENT_AND_FUTURE: Final = 3
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -49,6 +52,18 @@ def become_io_path() -> None:
     gc.collect()
     gc.freeze()
     _check(_libc.mlockall(_MCL_CURRENT_AND_FUTURE), "mlockall")
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends: two daemons must never answer. Raises OSError."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "PR_SET_PDEATHSIG")
+    if os.getppid() != parent:  # it ended before the kernel knew
+        os._exit(1)
+
+
+def shared_memory(length_bytes: int) -> memoryview:
+    """Return memory that a child sees as its parent does, zero at first."""
+    return memoryview(mmap.mmap(-1, length_bytes))
 
 
 def _check(result: int, what: str) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from diskulog import ctr, lifecycle, wire
+from diskulog.complaints import Complaints
 from diskulog.dirtylog import DirtyLog, Phase
 from diskulog.errors import BadRequestError, DiskulogError, LogFailedError, RefusedError
 from diskulog.handlers import HANDLERS
@@ -23,7 +24,6 @@ from diskulog.world import Entry, World
 logger = logging.getLogger("diskulog.server")
 
 _T = RequestType
-_COMPLAIN_SECONDS = 60.0
 _PHANTOM_SECONDS = 5.0  # dm takes the log device right after the CTR's answer; until then nobody holds it
 
 
@@ -54,7 +54,7 @@ class Server:
         self._retire_lanes = retire_lanes
         self._holding: set[Entry] = set()  # logs that hold clears: the only ones a timer looks at
         self._jobs = 0
-        self._complaints: dict[str, float] = {}
+        self._complain = Complaints(logger, world.now)
         self.unreadable = 0
 
     # -- datagrams -------------------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ class Server:
             return
         if isinstance(request, Unreadable):
             self.unreadable += 1
-            self._complain("unreadable", "a request cannot be read (%s) and was refused", request.reason)
+            self._complain.say("unreadable", "a request cannot be read (%s) and was refused", request.reason)
             self._send(wire.bare_refusal(request.seq, EINVAL))
             return
         self._answer(request)
@@ -82,7 +82,7 @@ class Server:
 
     def _handle(self, request: Request) -> None:
         if request.version not in wire.VERSIONS:
-            self._complain("version", "version %d of the requests is not known", request.version)
+            self._complain.say("version", "version %d of the requests is not known", request.version)
             self._send(self._least_harmful(request))
             return
         entry = self.world.entries.get(request.luid)
@@ -140,6 +140,11 @@ class Server:
         self.world.entries[request.luid] = entry
         return entry, previous
 
+    def take_over(self, luid: int, uuid: bytes, string: bytes) -> None:
+        """Meet a log again that the last worker kept; requests about it wait until that is done."""
+        entry = self.world.entries[luid] = Entry(uuid, luid, since_seconds=self.world.now())
+        self._change(entry, None, lifecycle.take_over(self.world, entry, string))
+
     def _life_or_unknown(self, request: Request, entry: Entry) -> None:
         if request.type == _T.RESUME:
             self._change(entry, request, lifecycle.resume(self.world, entry))
@@ -150,7 +155,7 @@ class Server:
             self._holding.discard(entry)
             self._change(entry, request, lifecycle.retire(entry))
         else:
-            self._complain("unknown", "request type %d is not known", request.type)
+            self._complain.say("unknown", "request type %d is not known", request.type)
             self._send(wire.error_reply(request, EINVAL))
 
     def _wakes(self, request: Request, log: DirtyLog, entry: Entry) -> bool:
@@ -158,7 +163,7 @@ class Server:
         if request.type not in _GOES_LIVE or (request.type == _T.FLUSH and not request.data):
             return False
         if log.phase is Phase.SUSPENDED:
-            # a straggler of the suspended table, unless dm says that the table runs: then our RESUME was lost
+            # a straggler, unless dm says that the table runs: then our RESUME was lost
             if entry.store is not None and entry.store.mirror_suspended():
                 return False
             steps = lifecycle.resume(self.world, entry)
@@ -226,9 +231,9 @@ class Server:
         if isinstance(error, RefusedError) or request.type == _T.CTR:
             logger.error("log %s: refused: %s", name, error)
         elif isinstance(error, BadRequestError):
-            self._complain(f"bad {request.type}", "bad request of type %d: %s", request.type, error)
+            self._complain.say(f"bad {request.type}", "bad request of type %d: %s", request.type, error)
         elif isinstance(error, LogFailedError):
-            self._complain(f"failed {name}", "log %s: FAILED: %s", name, error)
+            self._complain.say(f"failed {name}", "log %s: FAILED: %s", name, error)
         if request.type in _MAY_FAIL:
             return wire.error_reply(request, error.errno)
         return self._least_harmful(request)
@@ -236,13 +241,6 @@ class Server:
     def _least_harmful(self, request: Request) -> bytearray:
         entry = self.world.entries.get(request.luid)
         return wire.fallback_reply(request, entry.log.region_count if entry and entry.log else None)
-
-    def _complain(self, key: str, text: str, *values: object) -> None:
-        # one line a minute of a kind: a misbehaving sender must not be able to fill the journal
-        now = self.world.now()
-        if now - self._complaints.get(key, -_COMPLAIN_SECONDS) >= _COMPLAIN_SECONDS:
-            self._complaints[key] = now
-            logger.warning(text, *values)
 
     # -- time ------------------------------------------------------------------------------------------------------
 

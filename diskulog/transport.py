@@ -13,21 +13,22 @@ from typing import Final
 from pyroute2 import netns
 from pyroute2.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_CONNECTOR, SOL_NETLINK
 
+from diskulog import wire
 from diskulog.errors import RefusedError
+from diskulog.handover import Handover, KeptLog
 
 logger = logging.getLogger("diskulog.transport")
 
 CN_IDX_DM: Final = 7
 _SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h; the socket module has no name for it
-_BUFFER_BYTES: Final = 4096  # a request has at most 528
 _PROC_NETLINK: Final = Path("/proc/net/netlink")
 
 
 class Transport:
     """A datagram socket that gives requests of the kernel as memory, and sends replies to it."""
 
-    def __init__(self, receive_buffer_bytes: int) -> None:
-        """Open, bind and join group 7.
+    def __init__(self, receive_buffer_bytes: int, handover: Handover) -> None:
+        """Open, bind and join group 7; requests are received into the memory that outlives a worker.
 
         Raises:
             RefusedError: another daemon serves already, or there is no connector here.
@@ -53,8 +54,7 @@ class Transport:
         except OSError:
             self._socket.close()
             raise
-        self._buffer = bytearray(_BUFFER_BYTES)
-        self._view = memoryview(self._buffer)
+        self._handover = handover
         self.lost = 0
         self.foreign = 0
 
@@ -67,9 +67,11 @@ class Transport:
 
         A full buffer (ENOBUFS) has lost a request; the kernel asks again.
         """
+        handover = self._handover
+        handover.make_room()
         while True:
             try:
-                size, sender = self._socket.recvfrom_into(self._buffer)
+                size, sender = self._socket.recvfrom_into(handover.buffer)
             except BlockingIOError:
                 return None
             except OSError as error:
@@ -79,16 +81,29 @@ class Transport:
                     self.lost += 1
                 continue
             if sender[0] == 0:
-                return self._view[:size]
+                return handover.buffer[:size]
+            handover.make_room_from_nobody()
             self.foreign += 1  # a process: never heard, root's neither
 
     def send(self, reply: bytes | bytearray) -> None:
         """Send a reply to the kernel; if it has no room now, it will ask again."""
+        self._handover.answering(reply)
         try:
             self._socket.sendto(reply, (0, 0))
         except OSError as error:
             # nothing is lost: the kernel asks again after 15 s
             logger.warning("a reply could not be sent: %s", error.strerror)
+        self._handover.answered(reply)
+
+    def left_behind(self) -> tuple[list[KeptLog], list[int]]:
+        """Return what the last worker left: the logs that it kept, and the seqs of the requests that it had in hand."""
+        self._handover.take_over()
+        return self._handover.logs(), [request.seq for request in self._handover.in_hand()]
+
+    def ask_again(self, seq: int) -> None:
+        """Have the kernel send a request anew at once, one that a dead worker had received and not answered."""
+        self._socket.sendto(wire.bare_refusal(seq, errno.EAGAIN), (0, 0))
+        self._handover.forget(seq)
 
     def close(self) -> None:
         """Leave the group and close."""

@@ -346,9 +346,9 @@ def test_adopt_of_a_damaged_extension(run, path):
 
 def test_serve_loads_the_configuration_and_runs_the_daemon(run, path, monkeypatch):
     seen = []
-    stub = types.ModuleType("diskulog.daemon")
+    stub = types.ModuleType("diskulog.supervisor")
     stub.serve = lambda config: seen.append(config) or 5
-    monkeypatch.setitem(sys.modules, "diskulog.daemon", stub)
+    monkeypatch.setitem(sys.modules, "diskulog.supervisor", stub)
     path.write_text("clears.max_held = 9")
     assert run("serve", "--config", path) == (5, "", "")
     assert seen[0].clears.max_held == 9

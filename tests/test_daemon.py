@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import logging
 import os
-import re
 import signal
 import socket
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,14 +11,27 @@ import pytest
 
 from diskulog import config as settings
 from diskulog import daemon as module
-from diskulog import process, server
+from diskulog import journal, server
 from diskulog.config import Config
-from diskulog.daemon import open_disk_store, serve
+from diskulog.daemon import Daemon, open_disk_store
 from diskulog.errors import DeviceError, RefusedError
 from diskulog.exits import Exit
+from diskulog.handover import KeptLog
 from diskulog.ondisk import State
 from diskulog.units import KIB
-from tests.fake_kernel import CTR, DTR, FLUSH, IN_SYNC, MARK, POSTSUSPEND, RESUME, Answer, datagram, parse_reply
+from tests.fake_kernel import (
+    CTR,
+    DTR,
+    FLUSH,
+    GET_SYNC_COUNT,
+    IN_SYNC,
+    MARK,
+    POSTSUSPEND,
+    RESUME,
+    Answer,
+    datagram,
+    parse_reply,
+)
 from tests.logs import LUID, UUID, diskulog_log, extension_of, host, opening, table
 from tests.loops import attached, open_descriptors
 
@@ -35,8 +46,10 @@ class FakeTransport:
     signal_number = signal.SIGTERM
     made: list["FakeTransport"] = []
 
-    def __init__(self, receive_buffer_bytes: int) -> None:
-        self.receive_buffer_bytes = receive_buffer_bytes
+    left: tuple[list[KeptLog], list[int]] = ([], [])
+
+    def __init__(self) -> None:
+        self.asked_again: list[int] = []
         self.port, self.lost, self.closed = 4711, 0, False
         self.answers: list[Answer] = []
         self.waiting = False
@@ -64,22 +77,24 @@ class FakeTransport:
         self.waiting = False
         os.eventfd_write(self._event, 1)
 
+    def left_behind(self) -> tuple[list[KeptLog], list[int]]:
+        return self.left
+
+    def ask_again(self, seq: int) -> None:
+        self.asked_again.append(seq)
+
     def close(self) -> None:
         self.closed = True
         os.close(self._event)
 
 
 @pytest.fixture(autouse=True)
-def undisturbed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Keep what belongs to the process as it was: signals, logging, memory; and all privileges are there."""
+def undisturbed() -> Iterator[None]:
+    """Keep what belongs to the process as it was: signals and logging."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     root = logging.getLogger("diskulog")
     before = (root.handlers[:], root.propagate, root.level)
-    monkeypatch.setattr(process, "missing_privileges", list)
-    monkeypatch.setattr(process, "become_io_path", lambda: None)
-    monkeypatch.setattr(module, "refuse_beside_another", lambda: None)
-    monkeypatch.setattr(module, "Transport", FakeTransport)
-    FakeTransport.made, FakeTransport.script = [], deque()
+    FakeTransport.made, FakeTransport.script, FakeTransport.left = [], deque(), ([], [])
     FakeTransport.signal_number = signal.SIGTERM
     yield
     for number, handler in handlers.items():
@@ -96,10 +111,17 @@ def ask(request_type: int, data: bytes = b"", luid: int = LUID) -> bytes:
     return datagram(request_type, UUID, luid, data, seq=request_type)
 
 
-def run(tmp_path: Path, *script: bytes | Callable[[], None], log_level: str = "info") -> tuple[int, list[Answer]]:
+def run(
+    tmp_path: Path, *script: bytes | Callable[[], None], log_level: str = "info", first: bool = True
+) -> tuple[int, list[Answer]]:
     FakeTransport.script = deque(script)
-    code = serve(config(tmp_path, log_level))
-    return code, FakeTransport.made[0].answers if FakeTransport.made else []
+    journal.log_to_stderr(log_level)
+    transport = FakeTransport()
+    with Daemon(config(tmp_path, log_level), transport) as daemon:
+        daemon.run(first)
+    assert not transport.closed, "the next worker needs it"
+    transport.close()
+    return Exit.FINE, transport.answers
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -108,16 +130,13 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return found.err.splitlines()
 
 
-class TestServe:
+class TestItsEnd:
     def test_sigterm_ends_it_in_order(self, tmp_path, capsys):
         assert run(tmp_path) == (Exit.FINE, [])
         assert lines(capsys) == [
             "<6>ready, version of the requests 1 to 3, netlink port 4711",
             "<6>ended; 0 requests lost to a full buffer",
         ]
-        transport = FakeTransport.made[0]
-        assert transport.closed
-        assert transport.receive_buffer_bytes == 8 * 1024 * KIB
 
     def test_sigint_does_too(self, tmp_path, capsys):
         FakeTransport.signal_number = signal.SIGINT
@@ -134,40 +153,25 @@ class TestServe:
         assert told == [b"READY=1", b"STOPPING=1"]
         assert [line.count("ready") for line in lines(capsys)][:3] == [1, 0, 0]
 
-    def test_missing_privileges_end_it_with_7_and_a_line_each(self, tmp_path, capsys, monkeypatch):
-        monkeypatch.setattr(process, "missing_privileges", lambda: ["CAP_A is missing: it x", "CAP_B is missing: it y"])
-        assert run(tmp_path) == (Exit.NO_PERMISSION, [])
-        assert Exit.NO_PERMISSION == 7
-        assert lines(capsys) == ["<3>CAP_A is missing: it x", "<3>CAP_B is missing: it y"]
-        assert not (tmp_path / "run").exists()
+    def test_ready_is_said_at_every_level(self, tmp_path, capsys):
+        run(tmp_path, log_level="error")
+        assert lines(capsys) == ["<6>ready, version of the requests 1 to 3, netlink port 4711"]
 
-    def test_a_second_daemon_ends_with_4(self, tmp_path, capsys):
-        first = process.claim(tmp_path / "run")
-        assert run(tmp_path) == (Exit.REFUSED, [])
-        assert Exit.REFUSED == 4
-        (line,) = lines(capsys)
-        assert line == f"<3>daemon: another one holds {tmp_path}/run/lock; stop it first"
-        os.close(first)
 
-    def test_another_listener_that_may_answer_ends_it_with_4(self, tmp_path, capsys, monkeypatch):
-        def refuse():
-            raise RefusedError("netlink group 7", "process 5 (x) listens already", "stop it")
-
-        monkeypatch.setattr(module, "refuse_beside_another", refuse)
-        assert run(tmp_path) == (Exit.REFUSED, [])
-        assert lines(capsys) == ["<3>netlink group 7: process 5 (x) listens already; stop it"]
-
-    def test_what_the_system_refuses_ends_it_with_5(self, tmp_path, capsys, monkeypatch):
-        def fails():
-            raise OSError(12, "mlockall: Cannot allocate memory")
-
-        monkeypatch.setattr(process, "become_io_path", fails)
-        assert run(tmp_path) == (Exit.IO_ERROR, [])
-        assert lines(capsys) == ["<3>cannot serve: [Errno 12] mlockall: Cannot allocate memory"]
-
-    def test_the_lock_is_free_after_its_end(self, tmp_path):
-        run(tmp_path)
-        assert run(tmp_path)[0] == Exit.FINE
+class TestASecondWorker:
+    def test_it_meets_the_logs_again_and_asks_for_what_was_in_hand(self, tmp_path, capsys):
+        run(tmp_path, ask(CTR, CORE), ask(RESUME), ask(IN_SYNC, REGION), ask(CTR, CORE, LUID + 1))
+        kept = [KeptLog(LUID, UUID, CORE + b"\0"), KeptLog(LUID + 1, UUID, CORE + b"\0")]
+        capsys.readouterr()
+        FakeTransport.left = (kept, [41, 42])
+        code, answers = run(tmp_path, ask(IN_SYNC, REGION), ask(GET_SYNC_COUNT, luid=LUID + 1), first=False)
+        assert code == Exit.FINE
+        assert [(answer.type, answer.error) for answer in answers] == [(IN_SYNC, 0), (GET_SYNC_COUNT, 0)]
+        assert FakeTransport.made[-1].asked_again == [41, 42]
+        said = lines(capsys)
+        assert not any("ready" in line for line in said)
+        assert "<4>took over 2 logs and 2 requests of the last worker" in said
+        assert sum("reconnected" in line for line in said) == 1, "only the one that was live"
 
 
 class TestTheLoop:
@@ -317,40 +321,3 @@ def _args(node: str):
 def test_a_log_device_that_does_not_exist_is_an_error(tmp_path):
     with pytest.raises(DeviceError, match="No such file"):
         open_disk_store(opening(_args("/dev/nothing-here")), host(), tmp_path)
-
-
-class TestLogging:
-    @pytest.mark.parametrize(
-        ("level", "number"),
-        [("debug", 7), ("info", 6), ("warning", 4), ("error", 3), ("critical", 3)],
-    )
-    def test_each_line_begins_with_its_syslog_level(self, capsys, level, number):
-        module._log_to_stderr("debug")
-        getattr(logging.getLogger("diskulog.x"), level)("a %s", "b")
-        assert lines(capsys) == [f"<{number}>a b"]
-
-    def test_lines_below_the_level_are_not_written(self, capsys):
-        module._log_to_stderr("warning")
-        for level in (logging.DEBUG, logging.INFO, logging.WARNING):
-            logging.getLogger("diskulog.x").log(level, "line")
-        assert lines(capsys) == ["<4>line"]
-
-    def test_other_programs_loggers_are_left_alone(self, capsys, caplog):
-        before = logging.getLogger().handlers[:]
-        module._log_to_stderr("debug")
-        logging.getLogger("diskulog").error("ours")
-        assert logging.getLogger().handlers == before
-        assert caplog.records == []
-
-    def test_a_terminal_gets_the_time_instead(self, capsys, monkeypatch):
-        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-        module._log_to_stderr("info")
-        logging.getLogger("diskulog.x").info("hello")
-        (line,) = lines(capsys)
-        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} hello", line)
-
-    def test_a_second_start_does_not_say_everything_twice(self, capsys):
-        module._log_to_stderr("info")
-        module._log_to_stderr("info")
-        logging.getLogger("diskulog.x").info("once")
-        assert lines(capsys) == ["<6>once"]

@@ -10,14 +10,15 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from diskulog.dirtylog import Phase
 from diskulog.work import Lane
 from tests.fake_host import Disk, Rig, ctr_string
 from tests.fake_kernel import Call, KernelLog, Steps
 
-N = 4
+N = 3
+FAULTS = ["commit", "commit_all", "flush_legs", "close_log", "reopen", "heal", "activate", "reconnect"]
 PATHS = {b"mirror-a": "/dev/log-a", b"mirror-b": "/dev/log-b"}
 
 
@@ -174,7 +175,7 @@ class Mirror:
             old, self.table, self.inactive = self.table, self.inactive, None
             self.hash.clear()
             self.believed.clear()
-        if self.disk.faulted:  # a RESUME that heals demotes what it cannot believe
+        if self.disk.faulted or self.disk.latched:  # a RESUME that heals demotes what it cannot believe
             self.believed.clear()
             self.disk.faulted = False
         self.work = None
@@ -195,7 +196,8 @@ class Mirror:
         self.disk.suspended = self.disk.faulted = False
 
 
-regions = st.lists(st.integers(0, N - 1), min_size=1, max_size=3, unique=True)
+regions = st.lists(st.integers(0, N - 1), min_size=1, max_size=2, unique=True)
+rarely = st.sampled_from([False, False, False, True])
 which = st.sampled_from([b"mirror-a", b"mirror-a", b"mirror-a", b"mirror-b"])
 
 
@@ -254,37 +256,27 @@ class Histories(RuleBasedStateMachine):
         mirror = self.idle(uuid)
         return mirror if mirror.table and not mirror.suspended else None
 
-    @rule(uuid=which, regions=regions, full=st.booleans())
-    def write(self, uuid, regions, full):
-        if mirror := self.runs(uuid):
-            self.start_worker(mirror, mirror.write(regions), full)
-
-    @rule(uuid=which, regions=regions)
-    def write_and_fall_idle(self, uuid, regions):
+    @rule(uuid=which, regions=regions, fall_idle=st.booleans(), full=rarely)
+    def write(self, uuid, regions, fall_idle, full):
         def both(mirror: Mirror) -> Steps:
             yield from mirror.write(regions)
-            yield from mirror.fall_idle(regions)
+            if fall_idle:
+                yield from mirror.fall_idle(regions)
 
         if mirror := self.runs(uuid):
-            self.start_worker(mirror, both(mirror))
+            self.start_worker(mirror, both(mirror), full)
+
+    @rule(uuid=which)
+    def write_again_where_it_is_dirty(self, uuid):
+        mirror = self.mirrors[uuid]
+        if mirror.table and not mirror.suspended and not mirror.log_failed:
+            mirror.unsafe |= {region for region in range(N) if mirror.hash.get(region) == "dirty"}
 
     @rule(uuid=which, regions=regions)
     def fall_idle(self, uuid, regions):
         mirror = self.idle(uuid)
         if mirror.table:  # also after POSTSUSPEND: kmirrord is not stopped
             self.start_worker(mirror, mirror.fall_idle(regions))
-
-    @rule(uuid=which)
-    def delayed_flush(self, uuid):
-        mirror = self.idle(uuid)
-        if mirror.table and mirror.table.flush_scheduled:
-            self.start_worker(mirror, mirror.delayed_flush())
-
-    @rule(uuid=which, regions=regions)
-    def write_again_where_it_is_dirty(self, uuid, regions):
-        mirror = self.mirrors[uuid]
-        if mirror.table and not mirror.suspended and not mirror.log_failed:
-            mirror.unsafe |= {region for region in regions if mirror.hash.get(region) == "dirty"}
 
     @rule(uuid=which, region=st.integers(0, N - 1))
     def lose_leg(self, uuid, region):
@@ -296,34 +288,28 @@ class Histories(RuleBasedStateMachine):
         if mirror := self.runs(uuid):
             self.start_worker(mirror, mirror.recover(success))
 
-    @rule(uuid=which)
-    def look(self, uuid):
+    @rule(uuid=which, what=st.sampled_from(["look", "look at inactive", "load", "flush"]))
+    def look_or_load(self, uuid, what):
         mirror = self.idle(uuid)
-        if mirror.table:
-            self.start_life(mirror, mirror.look())
-
-    @rule(uuid=which)
-    def look_at_inactive(self, uuid):
-        mirror = self.idle(uuid)
-        if mirror.inactive and mirror.table:
-            self.start_life(mirror, mirror.look_at_inactive())
-
-    @rule(uuid=which)
-    def load(self, uuid):
-        mirror = self.idle(uuid)
-        if mirror.inactive is None:
+        if what == "load" and mirror.inactive is None:
             self.start_life(mirror, mirror.load())
+        elif what == "look" and mirror.table:
+            self.start_life(mirror, mirror.look())
+        elif what == "look at inactive" and mirror.inactive and mirror.table:
+            self.start_life(mirror, mirror.look_at_inactive())
+        elif what == "flush" and mirror.table and mirror.table.flush_scheduled:
+            self.start_worker(mirror, mirror.delayed_flush())
 
-    @rule(uuid=which, full=st.booleans())
-    def suspend(self, uuid, full):
-        if mirror := self.runs(uuid):
-            self.start_life(mirror, mirror.suspend(), full)
-
-    @rule(uuid=which, full=st.booleans())
-    def resume(self, uuid, full):
+    @rule(uuid=which, suspend_full=rarely, resume_full=rarely, rest=st.booleans())
+    def suspend_or_resume(self, uuid, suspend_full, resume_full, rest):
         mirror = self.idle(uuid)
-        if mirror.suspended and (mirror.table or mirror.inactive):
-            self.start_life(mirror, mirror.resume(), full)
+        if mirror.table and not mirror.suspended:
+            self.start_life(mirror, mirror.suspend(), suspend_full)
+            if rest:
+                return
+            self.idle(uuid)
+        if mirror.table or mirror.inactive:
+            self.start_life(mirror, mirror.resume(), resume_full)
 
     # -- the daemon's threads and time -------------------------------------------------------------------------------
 
@@ -340,58 +326,44 @@ class Histories(RuleBasedStateMachine):
             self.kernel.timeout()
         raise AssertionError(f"calls never end: {[call.waits_for for call in self.kernel.calls]}")
 
-    @rule(choice=st.integers(0, 3))
-    def a_thread_runs(self, choice):
+    @rule(choice=st.integers(0, 3), collect=st.booleans())
+    def a_thread_runs(self, choice, collect):
         ready = [key for key, queue in self.rig.executor.queues.items() if queue]
         if ready:
             uuid, lane = ready[choice % len(ready)]
             self.rig.executor.run(lane, uuid)
+        if collect:
+            self.rig.executor.collect()
+            self.kernel.pump()
 
     @rule()
-    def the_loop_collects(self):
-        self.rig.executor.collect()
-        self.kernel.pump()
+    def clears_are_due(self):
+        self.rig.tick(6.0)
 
-    @rule()
-    def all_work_is_done(self):
-        self.finish_all()
-
-    @rule(seconds=st.sampled_from([0.0, 6.0]))
-    def tick(self, seconds):
-        self.rig.tick(seconds)
-
-    @rule()
-    def a_leg_hangs(self):
-        self.rig.executor.time_out()
-
-    @rule()
-    def fifteen_seconds(self):
-        self.kernel.timeout()
-        self.kernel.pump()
-
-    @rule()
-    def two_seconds(self):
-        self.kernel.two_seconds()
+    @rule(what=st.sampled_from(["all", "leg hangs", "15 s", "2 s"]))
+    def time_passes(self, what):
+        if what == "all":
+            self.finish_all()
+        elif what == "leg hangs":
+            self.rig.executor.time_out()
+        elif what == "15 s":
+            self.kernel.timeout()
+        else:
+            self.kernel.two_seconds()
         self.kernel.pump()
 
     # -- harm --------------------------------------------------------------------------------------------------------
 
-    @rule(
-        uuid=which,
-        name=st.sampled_from(
-            ["commit", "commit_all", "flush_legs", "close_log", "reopen", "heal", "activate", "reconnect"]
-        ),
-    )
+    @rule(uuid=which, name=st.sampled_from(FAULTS))
     def fail_next(self, uuid, name):
         self.mirrors[uuid].disk.fail(name)
 
-    @rule(which_way=st.sampled_from(["lose_replies", "lose_requests"]))
-    def lose_next(self, which_way):
-        setattr(self.kernel, which_way, 1)
-
-    @rule(uuid=which)
-    def write_back(self, uuid):
-        self.mirrors[uuid].disk.write_back()
+    @rule(uuid=which, what=st.sampled_from(["lose_replies", "lose_requests", "write back"]))
+    def lose_next_or_write_back(self, uuid, what):
+        if what == "write back":
+            self.mirrors[uuid].disk.write_back()
+        else:
+            setattr(self.kernel, what, 1)
 
     @rule(lose_queue=st.booleans())
     def the_worker_dies(self, lose_queue):
@@ -402,15 +374,19 @@ class Histories(RuleBasedStateMachine):
             mirror.lost.clear()  # the word of a failed leg flush dies with the worker
         self.kernel.pump()
 
-    @precondition(lambda self: self.mirrors)
-    @rule(written=st.sets(which))
+    @rule(written=st.booleans())
     def power_cut(self, written):
-        for uuid in written:
-            self.mirrors[uuid].disk.write_back()
         for mirror in self.mirrors.values():
+            if written:
+                mirror.disk.write_back()
             mirror.power_cut()
             mirror.disk.heal()
         self.rig.reboot()
+        for mirror in self.mirrors.values():
+            self.start_life(mirror, mirror.load())
+            self.finish_all()
+            self.start_life(mirror, mirror.resume())
+            self.finish_all()
 
     # -- what is always so -------------------------------------------------------------------------------------------
 
@@ -432,7 +408,7 @@ class Histories(RuleBasedStateMachine):
         for uuid in self.mirrors:
             entries = [entry for entry in self.rig.world.entries.values() if entry.uuid == uuid]
             live = [entry for entry in entries if entry.log and entry.log.phase is not Phase.IDLE]
-            sound = [entry for entry in live if not entry.log.blind]
+            sound = [entry for entry in live if not entry.log.blind and not entry.busy]
             assert len(sound) <= 1
             for entry in sound:
                 log, store = entry.log, entry.store
@@ -455,4 +431,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=400, stateful_step_count=60, deadline=None)
+TestHistories.settings = settings(max_examples=400, stateful_step_count=50, deadline=None)

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from diskulog import transport as module
+from diskulog import wire
 from diskulog.errors import RefusedError
+from diskulog.handover import HANDOVER_BYTES, Handover
 from diskulog.transport import Transport, refuse_beside_another
+from tests.fake_kernel import IN_SYNC, datagram, parse_reply
 
 CONNECTOR = 11
 BUFFER = 256 * 1024
@@ -33,7 +36,7 @@ sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops 
 def native_problem() -> str | None:
     """Why no real socket can join the group here; None when one can."""
     try:
-        Transport(BUFFER).close()
+        Transport(BUFFER, Handover(memoryview(bytearray(HANDOVER_BYTES)))).close()
     except (OSError, RefusedError) as error:
         return f"a connector socket cannot join group 7 here: {error}"
     return None
@@ -44,7 +47,7 @@ def native() -> Iterator[Transport]:
     problem = native_problem()
     if problem:
         pytest.skip(problem)
-    made = Transport(BUFFER)
+    made = Transport(BUFFER, Handover(memoryview(bytearray(HANDOVER_BYTES))))
     yield made
     made.close()
 
@@ -101,7 +104,7 @@ class ScriptedSocket:
 def scripted(monkeypatch, *script) -> tuple[Transport, ScriptedSocket]:
     sock = ScriptedSocket(*script)
     monkeypatch.setattr(module.netns, "create_socket", lambda **_: sock)
-    return Transport(BUFFER), sock
+    return Transport(BUFFER, Handover(memoryview(bytearray(HANDOVER_BYTES)))), sock
 
 
 def received(transport: Transport) -> list[bytes]:
@@ -128,14 +131,14 @@ class TestOpening:
 
         monkeypatch.setattr(module.netns, "create_socket", fails)
         with pytest.raises(RefusedError, match="netlink connector: cannot be opened: Protocol not supported; run in"):
-            Transport(BUFFER)
+            Transport(BUFFER, Handover(memoryview(bytearray(HANDOVER_BYTES))))
 
     def test_a_missing_capability_is_an_os_error_and_leaves_no_socket(self, monkeypatch):
         sock = ScriptedSocket()
         sock.option_failure = PermissionError(errno.EPERM, "Operation not permitted")
         monkeypatch.setattr(module.netns, "create_socket", lambda **_: sock)
         with pytest.raises(PermissionError):
-            Transport(BUFFER)
+            Transport(BUFFER, Handover(memoryview(bytearray(HANDOVER_BYTES))))
         assert sock.closed
 
 
@@ -186,6 +189,26 @@ class TestSending:
         with caplog.at_level(logging.WARNING, "diskulog.transport"):
             transport.send(b"reply")
         assert [record.message for record in caplog.records] == ["a reply could not be sent: Connection refused"]
+
+
+class TestWhatAWorkerLeaves:
+    def test_what_it_had_in_hand_is_asked_for_anew_and_then_forgotten(self, monkeypatch):
+        request = datagram(IN_SYNC, b"UUID", 7, bytes(8), seq=41)
+        transport, sock = scripted(monkeypatch, request)
+        transport.receive()
+        assert transport.left_behind() == ([], [41])
+        transport.ask_again(41)
+        assert transport.left_behind() == ([], [])
+        ((sent, address),) = sock.sent
+        answer = parse_reply(sent)
+        assert (answer.seq, answer.error, address) == (41, -errno.EAGAIN, (0, 0))
+
+    def test_what_it_answered_is_not(self, monkeypatch):
+        request = datagram(IN_SYNC, b"UUID", 7, bytes(8), seq=41)
+        transport, _ = scripted(monkeypatch, request)
+        found = wire.unframe(transport.receive())
+        transport.send(wire.reply(found, bytes(8)))
+        assert transport.left_behind() == ([], [])
 
 
 class TestTheRealSocket:

@@ -107,6 +107,12 @@ class Daemon:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def worker(self) -> int:
+        """The daemon's only child."""
+        (child,) = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return int(child)
+
     def start(self) -> None:
         if self._process is not None and self._process.poll() is None:
             return

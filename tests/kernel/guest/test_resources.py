@@ -9,12 +9,12 @@ _LIVES = 25
 
 
 def used(daemon: Daemon) -> tuple[int, int]:
-    """Descriptors and threads of the daemon."""
-    return len(os.listdir(f"/proc/{daemon.pid}/fd")), len(os.listdir(f"/proc/{daemon.pid}/task"))
+    """Descriptors and threads of the worker."""
+    return len(os.listdir(f"/proc/{daemon.worker}/fd")), len(os.listdir(f"/proc/{daemon.worker}/task"))
 
 
 def resident_kib(daemon: Daemon) -> int:
-    with open(f"/proc/{daemon.pid}/status") as status:
+    with open(f"/proc/{daemon.worker}/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
 
 

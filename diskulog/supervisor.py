@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The supervisor: holds the netlink socket, and keeps one worker answering on it.
+
+Lives here: start and end of the daemon, forking, what a worker's death means. Does not know logs, bits or formats.
+"""
+
+import logging
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from diskulog import journal, process, wire
+from diskulog.config import Config
+from diskulog.daemon import Daemon
+from diskulog.errors import RefusedError
+from diskulog.exits import Exit
+from diskulog.handover import HANDOVER_BYTES, Handover
+from diskulog.transport import Transport, refuse_beside_another
+from diskulog.wire import Request
+
+logger = logging.getLogger("diskulog.supervisor")
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_POISON_DEATHS = 3  # a request that was in hand at so many deaths is answered without a worker
+_SHORT_LIFE_SECONDS = 1.0
+_PAUSE_SECONDS = 0.5
+
+
+def serve(config: Config) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+    journal.log_to_stderr(config.daemon.log_level)
+    missing = process.missing_privileges()
+    for line in missing:
+        logger.error("%s", line)
+    if missing:
+        return Exit.NO_PERMISSION
+    try:
+        lock = process.claim(Path(config.daemon.run_directory))
+        refuse_beside_another()
+        # everything is imported by now: a new worker is a fork, and reads no file
+        process.become_io_path()
+        memory = process.shared_memory(HANDOVER_BYTES)
+        transport = Transport(config.netlink.receive_buffer_bytes, Handover(memory))
+        code = Supervisor(config, transport, memory).run()
+        transport.close()
+        os.close(lock)
+    except RefusedError as error:
+        logger.error("%s", error)  # noqa: TRY400 - a sentence for the administrator, not a traceback
+        return Exit.REFUSED
+    except OSError as error:
+        logger.error("cannot serve: %s", error)  # noqa: TRY400
+        return Exit.IO_ERROR
+    return code
+
+
+class Supervisor:
+    """One worker at a time, and what is done between two of them."""
+
+    def __init__(self, config: Config, transport: Transport, memory: memoryview) -> None:
+        """Take the socket that outlives workers, and the memory that they share."""
+        self._config = config
+        self._transport = transport
+        self._memory = memory
+        self._pid = os.getpid()
+        self._worker: int | None = None
+        self._stopping = False
+        self._deaths: Counter[tuple[int, int, bytes]] = Counter()
+
+    def run(self) -> int:
+        """Keep a worker until a signal; return the last worker's exit code."""
+        for number in _SIGNALS:
+            signal.signal(number, self._stop)
+        lives = 0
+        while True:
+            begun = time.monotonic()
+            code = self._one_life(lives)
+            lives += 1
+            if self._stopping or (code > 0 and lives == 1):
+                return max(code, 0)
+            logger.error("the worker ended (%s), a new one starts", _how(code))
+            self._after_death()
+            if time.monotonic() - begun < _SHORT_LIFE_SECONDS:
+                time.sleep(_PAUSE_SECONDS)
+
+    def _stop(self, number: int, _: object) -> None:
+        self._stopping = True
+        if self._worker is not None:
+            os.kill(self._worker, signal.SIGTERM)
+
+    def _one_life(self, lives: int) -> int:
+        # the signals wait while the worker is neither known here nor has handlers of its own
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        if self._stopping:
+            return Exit.FINE
+        self._worker = fork(lambda: self._work(lives))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        code = reap(self._worker)
+        self._worker = None
+        return code
+
+    def _work(self, lives: int) -> int:
+        process.die_with_parent(self._pid)
+        process.become_io_path()
+        with Daemon(self._config, self._transport) as daemon:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            daemon.run(first=not lives)
+        return Exit.FINE
+
+    def _after_death(self) -> None:
+        # What was being handled is to blame, or else everything that waited for a thread of the worker's.
+        left = Handover(self._memory)
+        left.take_over()
+        current = left.current()
+        for request in [current] if current else left.in_hand():
+            key = request.luid, request.type, request.data
+            self._deaths[key] += 1
+            if self._deaths[key] >= _POISON_DEATHS:
+                self._leave_behind(request, left)
+
+    def _leave_behind(self, request: Request, left: Handover) -> None:
+        logger.error(
+            "request type %d killed %d workers; it is answered with the least harmful reply",
+            request.type,
+            _POISON_DEATHS,
+        )
+        self._transport.send(wire.fallback_reply(request))
+        left.forget(request.seq)
+
+
+def fork(work: Callable[[], int]) -> int:
+    """Run a function in a child process, which ends with what it returns; return the child's number."""
+    child = os.fork()
+    if child:
+        return child
+    code = int(Exit.IO_ERROR)
+    try:
+        code = work()
+    except OSError as error:
+        logger.error("the worker cannot serve: %s", error)  # noqa: TRY400
+    except BaseException:
+        logger.exception("bug: the worker ended")
+    finally:
+        os._exit(code)
+
+
+def reap(child: int) -> int:
+    """Wait for a child's end; return its exit code, or the negative number of the signal that killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _how(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"code {code}"

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from diskulog import config as settings
+from diskulog import process
+from diskulog import supervisor as module
+from diskulog.config import Config
+from diskulog.errors import RefusedError
+from diskulog.exits import Exit
+from diskulog.handover import HANDOVER_BYTES, Handover
+from diskulog.supervisor import Supervisor, serve
+from tests.fake_kernel import FLUSH, IN_SYNC, datagram, parse_reply
+
+# Python 3.12 warns of a fork beside threads, and other tests may have left some
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+class FakeTransport:
+    made: list["FakeTransport"] = []
+
+    def __init__(self, receive_buffer_bytes: int, handover: Handover) -> None:
+        self.receive_buffer_bytes, self.handover, self.closed = receive_buffer_bytes, handover, False
+        self.sent: list[bytes] = []
+        FakeTransport.made.append(self)
+
+    def send(self, reply: bytes | bytearray) -> None:
+        self.sent.append(bytes(reply))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeDaemon:
+    """What a worker does, as the test says; it runs in a child process."""
+
+    does: Callable[[bool], None] = staticmethod(lambda _: None)
+
+    def __init__(self, config: Config, transport: FakeTransport) -> None:
+        self.transport = transport
+
+    def __enter__(self) -> "FakeDaemon":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: os._exit(0))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, first: bool) -> None:
+        FakeDaemon.does(first)
+
+
+@pytest.fixture(autouse=True)
+def undisturbed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep what belongs to the process as it was: signals, logging, memory; and all privileges are there."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    root = logging.getLogger("diskulog")
+    before = (root.handlers[:], root.propagate, root.level)
+    monkeypatch.setattr(process, "missing_privileges", list)
+    monkeypatch.setattr(process, "become_io_path", lambda: None)
+    monkeypatch.setattr(module, "refuse_beside_another", lambda: None)
+    monkeypatch.setattr(module, "Transport", FakeTransport)
+    monkeypatch.setattr(module, "Daemon", FakeDaemon)
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.01)
+    FakeTransport.made = []
+    yield
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    root.handlers[:], root.propagate, root.level = before[0], before[1], before[2]
+
+
+def config(tmp_path: Path) -> Config:
+    return Config(daemon=settings.Daemon(run_directory=str(tmp_path / "run")))
+
+
+def works(monkeypatch: pytest.MonkeyPatch, does: Callable[[bool], None]) -> None:
+    monkeypatch.setattr(FakeDaemon, "does", staticmethod(does))
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+def die(number: int = signal.SIGKILL) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(10)
+
+
+def until_told(_: bool) -> None:
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(10)
+
+
+class TestServe:
+    def test_sigterm_goes_to_the_worker_and_its_code_is_ours(self, tmp_path, monkeypatch):
+        works(monkeypatch, until_told)
+        assert serve(config(tmp_path)) == Exit.FINE
+        (transport,) = FakeTransport.made
+        assert transport.closed
+        assert transport.receive_buffer_bytes == 8 * 1024 * 1024
+
+    def test_missing_privileges_end_it_with_7_and_a_line_each(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(process, "missing_privileges", lambda: ["CAP_A is missing: it x", "CAP_B is missing: it y"])
+        assert serve(config(tmp_path)) == Exit.NO_PERMISSION == 7
+        assert lines(capsys) == ["<3>CAP_A is missing: it x", "<3>CAP_B is missing: it y"]
+        assert not (tmp_path / "run").exists()
+
+    def test_a_second_daemon_ends_with_4(self, tmp_path, capsys):
+        first = process.claim(tmp_path / "run")
+        assert serve(config(tmp_path)) == Exit.REFUSED == 4
+        assert lines(capsys) == [f"<3>daemon: another one holds {tmp_path}/run/lock; stop it first"]
+        os.close(first)
+
+    def test_another_listener_that_may_answer_ends_it_with_4(self, tmp_path, capsys, monkeypatch):
+        def refuse():
+            raise RefusedError("netlink group 7", "process 5 (x) is listening", "stop it")
+
+        monkeypatch.setattr(module, "refuse_beside_another", refuse)
+        assert serve(config(tmp_path)) == Exit.REFUSED
+        assert lines(capsys) == ["<3>netlink group 7: process 5 (x) is listening; stop it"]
+
+    def test_what_the_system_refuses_ends_it_with_5(self, tmp_path, capsys, monkeypatch):
+        def fails():
+            raise OSError(12, "mlockall: Cannot allocate memory")
+
+        monkeypatch.setattr(process, "become_io_path", fails)
+        assert serve(config(tmp_path)) == Exit.IO_ERROR
+        assert lines(capsys) == ["<3>cannot serve: [Errno 12] mlockall: Cannot allocate memory"]
+
+    def test_the_lock_is_free_after_its_end(self, tmp_path, monkeypatch):
+        works(monkeypatch, until_told)
+        assert serve(config(tmp_path)) == Exit.FINE
+        assert serve(config(tmp_path)) == Exit.FINE
+
+    def test_a_first_worker_that_cannot_begin_is_the_end(self, tmp_path, monkeypatch, capfd):
+        def fails(_):
+            raise OSError(12, "no memory")
+
+        works(monkeypatch, fails)
+        assert serve(config(tmp_path)) == Exit.IO_ERROR
+        assert "the worker cannot serve: [Errno 12] no memory" in capfd.readouterr().err
+
+    def test_a_bug_in_the_first_worker_is_the_end_and_shown(self, tmp_path, monkeypatch, capfd):
+        def fails(_):
+            raise ZeroDivisionError
+
+        works(monkeypatch, fails)
+        assert serve(config(tmp_path)) == Exit.IO_ERROR
+        assert "bug: the worker ended" in capfd.readouterr().err
+
+
+class TestDeaths:
+    def test_a_worker_that_is_killed_is_followed_by_another_that_is_not_the_first(self, tmp_path, monkeypatch, capsys):
+        log = tmp_path / "lives"
+
+        def does(first):
+            with log.open("a") as out:
+                out.write(f"{first}\n")
+            if log.read_text().count("\n") < 4:
+                die()
+            until_told(first)
+
+        works(monkeypatch, does)
+        assert serve(config(tmp_path)) == Exit.FINE
+        assert log.read_text().split() == ["True", "False", "False", "False"]
+        assert lines(capsys) == ["<3>the worker ended (signal 9), a new one starts"] * 3
+
+    def test_a_later_worker_that_ends_by_itself_is_followed_too(self, tmp_path, monkeypatch, capsys):
+        log = tmp_path / "lives"
+
+        def does(first):
+            with log.open("a") as out:
+                out.write("x")
+            if first:
+                die()
+            if len(log.read_text()) < 3:
+                os._exit(5)
+            until_told(first)
+
+        works(monkeypatch, does)
+        assert serve(config(tmp_path)) == Exit.FINE
+        assert "<3>the worker ended (code 5), a new one starts" in lines(capsys)
+
+    def test_a_signal_between_two_lives_is_not_lost(self, tmp_path, monkeypatch):
+        works(monkeypatch, lambda _: die())
+        monkeypatch.setattr(Supervisor, "_after_death", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        assert serve(config(tmp_path)) == Exit.FINE
+
+    def test_a_worker_dies_with_its_supervisor(self, tmp_path):
+        told = tmp_path / "worker"
+        parent = os.fork()
+        if not parent:
+            os.setsid()
+
+            def work() -> int:
+                process.die_with_parent(os.getppid())
+                told.write_text(str(os.getpid()))
+                time.sleep(60)
+                return 0
+
+            module.fork(work)
+            time.sleep(60)
+            os._exit(0)
+        while not told.exists() or not told.read_text():
+            time.sleep(0.01)
+        worker = int(told.read_text())
+        os.kill(parent, signal.SIGKILL)
+        os.waitpid(parent, 0)
+        stat = Path(f"/proc/{worker}/stat")
+        for _ in range(500):
+            if not stat.exists() or stat.read_text().split()[2] == "Z":
+                return
+            time.sleep(0.01)
+        raise AssertionError("the worker outlived its supervisor")
+
+
+class TestPoison:
+    def supervisor(self, tmp_path) -> tuple[Supervisor, memoryview, FakeTransport]:
+        memory = memoryview(bytearray(HANDOVER_BYTES))
+        transport = FakeTransport(1, Handover(memory))
+        return Supervisor(config(tmp_path), transport, memory), memory, transport
+
+    def receive(self, memory: memoryview, seq: int, kind: int = IN_SYNC, data: bytes = bytes(8)) -> Handover:
+        worker = Handover(memory)
+        worker.take_over()
+        worker.make_room()
+        request = datagram(kind, b"UUID", 1, data, seq=seq)
+        worker.buffer[: len(request)] = request
+        return worker
+
+    def test_a_request_that_was_being_handled_at_three_deaths_is_left_behind(self, tmp_path):
+        supervisor, memory, transport = self.supervisor(tmp_path)
+        for seq in (11, 12, 13):
+            assert transport.sent == []
+            worker = self.receive(memory, seq)
+            supervisor._after_death()
+            if seq < 13:
+                worker.forget(seq)  # asked again: it comes with a new seq
+        (answer,) = map(parse_reply, transport.sent)
+        assert (answer.seq, answer.error, answer.data) == (13, -3, bytes(8))
+        assert Handover(memory).in_hand() == []
+
+    def test_what_waited_for_a_thread_is_not_blamed_for_what_was_being_handled(self, tmp_path):
+        supervisor, memory, transport = self.supervisor(tmp_path)
+        self.receive(memory, 5, FLUSH, b"")
+        for seq in (11, 12, 13):
+            worker = self.receive(memory, seq)
+            supervisor._after_death()
+            worker.forget(seq)
+        assert [parse_reply(reply).type for reply in transport.sent] == [IN_SYNC]
+        assert [request.seq for request in Handover(memory).in_hand()] == [5]
+
+    def test_without_a_current_request_those_that_waited_are_blamed(self, tmp_path):
+        supervisor, memory, transport = self.supervisor(tmp_path)
+        self.receive(memory, 5, FLUSH, b"").make_room()
+        for _ in range(3):
+            supervisor._after_death()
+        (answer,) = map(parse_reply, transport.sent)
+        assert (answer.type, answer.seq, answer.error) == (FLUSH, 5, -5)
