@@ -283,10 +283,12 @@ class Executor:
         self.finished: deque[tuple[Work, Any, BaseException | None]] = deque()
         self.held: set[Lane] = set()  # lanes that ``run_all`` leaves alone
         self.fails: Exception | None = None  # no thread can be started
+        self.on_work: Callable[[str, bytes, Work], None] = lambda *_: None  # submitted, skipped
 
     def submit(self, uuid: bytes, work: Work) -> None:
         if self.fails:
             raise self.fails
+        self.on_work("submitted", uuid, work)
         self.queues.setdefault((uuid, work.lane), deque()).append(work)
 
     def pending(self, lane: Lane | None = None) -> int:
@@ -295,7 +297,8 @@ class Executor:
     def run(self, lane: Lane, uuid: bytes = UUID) -> None:
         """The lane's thread does its next work; the loop does not know yet."""
         work = self.queues[uuid, lane].popleft()
-        if not work.waiters:
+        if not work.waiters:  # its time ran out while it stood behind other work
+            self.on_work("skipped", uuid, work)
             return
         value, error = None, None
         try:
@@ -363,6 +366,7 @@ class Rig:
         self.openings: list[Opening] = []
         self.kernel = FakeKernel()
         self.expects_bugs = False
+        self.on_work: Callable[[str, bytes, Work], None] = lambda *_: None  # submitted, skipped
         self._log = _Bugs()
         logger = logging.getLogger("diskulog")
         self._level = logger.level
@@ -382,6 +386,7 @@ class Rig:
     def start(self) -> None:
         """A daemon that knows nothing begins to serve."""
         self.executor = Executor()
+        self.executor.on_work = self.on_work
         self.world = World({}, self._open, self.policy, lambda: self.now, self.clustered)
         self.retired: list[bytes] = []
         self.server = Server(self.world, self.kernel.take_reply, self.executor.submit, self.retired.append)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from diskulog.dirtylog import Phase
-from diskulog.work import Lane
+from diskulog.work import Lane, Work
 from tests.fake_host import Disk, Rig, ctr_string
 from tests.fake_kernel import Call, KernelLog, Steps
 
@@ -33,7 +33,9 @@ class Mirror:
         self.disk.on_leg_flush = self.legs_flushed
         rig.disks[PATHS[uuid]] = self.disk
         self.differs = set(dirty)  # the legs differ
-        self.unsafe: set[int] = set()  # written, and the legs' caches not flushed since
+        self.unsafe: dict[int, int] = {}  # region -> its last write, if the legs' caches were not flushed since
+        self.writes = 0
+        self.flushing: list[dict[int, int]] = []  # for each flush of the legs: what was unsafe before it could begin
         self.lost: set[int] = set()  # the same when a flush of the legs failed, until RESUME
         self.table: KernelLog | None = None
         self.inactive: KernelLog | None = None
@@ -55,13 +57,22 @@ class Mirror:
     def idle(self) -> bool:
         return all(call is None or call.done for call in (self.worker, self.life))
 
+    def write_both(self, region: int) -> None:
+        self.writes += 1
+        self.unsafe[region] = self.writes
+
     def legs_flushed(self, success: bool) -> None:
         if not success:
-            self.lost |= self.unsafe
-        self.unsafe.clear()
+            self.lost |= self.unsafe.keys()
+            self.unsafe.clear()
+        # at worst it began when it was asked for, and wrote nothing that came after
+        covered = self.flushing.pop(0)
+        for region, write in covered.items():
+            if self.unsafe.get(region) == write:
+                del self.unsafe[region]
 
     def doubtful(self) -> set[int]:
-        return self.differs | self.unsafe | self.lost
+        return self.differs | self.unsafe.keys() | self.lost
 
     def log(self) -> Any:
         entry = self.rig.world.entries.get(self.table.luid)
@@ -100,7 +111,7 @@ class Mirror:
         for region in marks:
             self.check(not self.disk.may_be_clean(region), f"{region} is written and may be clean after a crash")
             self.hash[region] = "dirty"
-            self.unsafe.add(region)
+            self.write_both(region)
 
     def fall_idle(self, regions: list[int]) -> Steps:
         for region in regions:
@@ -136,7 +147,7 @@ class Mirror:
         self.work = None
         if success:
             self.differs.discard(region)
-            self.unsafe.add(region)
+            self.write_both(region)
             self.hash.pop(region, None)
             self.table.clear(region)
         yield from self.table.set_region_sync_steps(region, int(success))
@@ -188,10 +199,12 @@ class Mirror:
 
     def power_cut(self) -> None:
         self.differs = self.doubtful()
-        self.unsafe, self.lost = set(), set()
+        self.unsafe.clear()
+        self.lost.clear()
         self.table = self.inactive = self.worker = self.life = self.work = None
         self.hash.clear()
         self.believed.clear()
+        self.flushing.clear()
         self.suspended, self.log_failed = True, False
         self.disk.suspended = self.disk.faulted = False
 
@@ -208,6 +221,7 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.rig = Rig(auto=False)
         self.kernel = self.rig.kernel
+        self.rig.on_work = self.rig.executor.on_work = self.on_work
         self.mirrors: dict[bytes, Mirror] = {}
 
     @initialize(dirty=st.sets(st.integers(0, N - 1)), integrated=st.booleans())
@@ -219,20 +233,28 @@ class Histories(RuleBasedStateMachine):
             self.start_life(mirror, mirror.resume())
             self.finish_all()
 
+    def on_work(self, event: str, uuid: bytes, work: Work) -> None:
+        if work.lane is Lane.LEGS:
+            mirror = self.mirrors[uuid]
+            if event == "submitted":
+                mirror.flushing.append(dict(mirror.unsafe))
+            else:
+                mirror.flushing.pop(0)
+
     # -- the kernel's threads ----------------------------------------------------------------------------------------
 
-    def start(self, steps: Steps, full: bool) -> Call:
-        # only the first send: a RESUME of the kernel's loop that finds no room is "not in sync" whatever a daemon does
-        self.kernel.full_buffer = int(full)
+    def start(self, steps: Steps, full: int) -> Call:
+        # only the first sends: a RESUME of the kernel's loop that finds no room is "not in sync" whatever a daemon does
+        self.kernel.full_buffer = full
         call = self.kernel.start(steps)
         self.kernel.full_buffer = 0
         self.kernel.pump()
         return call
 
     def start_worker(self, mirror: Mirror, steps: Steps, full: bool = False) -> None:
-        mirror.worker = self.start(steps, full)
+        mirror.worker = self.start(steps, int(full))
 
-    def start_life(self, mirror: Mirror, steps: Steps, full: bool = False) -> None:
+    def start_life(self, mirror: Mirror, steps: Steps, full: int = 0) -> None:
         mirror.life = self.start(steps, full)
 
     def idle(self, uuid: bytes) -> Mirror:
@@ -270,7 +292,9 @@ class Histories(RuleBasedStateMachine):
     def write_again_where_it_is_dirty(self, uuid):
         mirror = self.mirrors[uuid]
         if mirror.table and not mirror.suspended and not mirror.log_failed:
-            mirror.unsafe |= {region for region in range(N) if mirror.hash.get(region) == "dirty"}
+            for region in range(N):
+                if mirror.hash.get(region) == "dirty":
+                    mirror.write_both(region)
 
     @rule(uuid=which, regions=regions)
     def fall_idle(self, uuid, regions):
@@ -304,7 +328,7 @@ class Histories(RuleBasedStateMachine):
     def suspend_or_resume(self, uuid, suspend_full, resume_full, rest):
         mirror = self.idle(uuid)
         if mirror.table and not mirror.suspended:
-            self.start_life(mirror, mirror.suspend(), suspend_full)
+            self.start_life(mirror, mirror.suspend(), 2 * suspend_full)
             if rest:
                 return
             self.idle(uuid)
@@ -371,6 +395,7 @@ class Histories(RuleBasedStateMachine):
         self.rig.start()
         for mirror in self.mirrors.values():
             mirror.work = None
+            mirror.flushing.clear()
             mirror.lost.clear()  # the word of a failed leg flush dies with the worker
         self.kernel.pump()
 
