@@ -109,6 +109,9 @@ class CoreStore:
         life: int = _HEAD.unpack_from(self._mapped())[3]
         return life
 
+    def check(self) -> None:
+        """Do nothing: its file was made or checked when it was opened."""
+
     def activate(self, luid: int, fresh: bool) -> tuple[str, ...]:
         """Make the log live: a new luid knows nothing, so all is dirty, or clean with ``nosync``."""
         del luid
@@ -158,11 +161,11 @@ class CoreStore:
         """Do nothing: a suspended core log keeps its bits."""
 
     def mirror_suspended(self) -> bool:
-        """Say yes: without a log device sysfs does not lead to the mirror."""
-        return True
+        """Say no: sysfs does not lead to the mirror, and a core log that wakes for a straggler stores nothing."""
+        return False
 
     def held(self) -> bool:
-        """Say yes, for the same reason."""
+        """Say yes: sysfs does not lead to the mirror."""
         return True
 
     def detach(self) -> None:

@@ -118,6 +118,8 @@ class Daemon:
             answer(datagram)
         self._lanes.collect()
         self._server.tick()
+        if self._stopping and self._server.settled():
+            return
         dues = (until, self._server.next_due_seconds(), self._lanes.next_deadline_seconds())
         wait = min(due for due in dues if due is not None) - time.monotonic()
         poll.poll(max(0, wait * 1000 + 1))
@@ -125,11 +127,11 @@ class Daemon:
     def _settle(self, poll: select.poll) -> None:
         live = self._server.settle()
         until = time.monotonic() + _SETTLE_SECONDS
-        while not self._server.idle() and time.monotonic() < until:
+        while not self._server.settled() and time.monotonic() < until:
             self._turn(poll, until)
         if live:
             logger.warning("%d logs are live: their mirrors' I/O waits until a daemon serves again", live)
-        if not self._server.idle():
+        if not self._server.settled():
             logger.error("some logs could not be made durable in %g s", _SETTLE_SECONDS)
         logger.info("ended; %d requests lost to a full buffer", self._transport.lost)
 

@@ -132,6 +132,8 @@ class BlockDevice:
         start = round_down(offset_bytes, mmap.PAGESIZE)
         end = min(round_up(offset_bytes + length_bytes, mmap.PAGESIZE), size)
         try:
+            # an unreadable block would keep mmap() in the kernel for ever, with the interpreter's lock; a read fails
+            self.read(start, end - start)
             return MappedWindow(self._fd, self.number, start, end - start)
         except OSError as error:
             raise DeviceError(f"log device {self.number}: map", error) from error

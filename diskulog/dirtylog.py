@@ -5,6 +5,7 @@ Lives here: what a request does to the bits of one log. Does not know the wire, 
 durable (``durability``), or how a log comes to life and ends (``lifecycle``).
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum, auto
@@ -15,6 +16,8 @@ from diskulog.durability import Durability
 from diskulog.errors import BadRequestError, LogFailedError
 from diskulog.logstore import LogStore
 from diskulog.work import Lane, Steps, Work
+
+logger = logging.getLogger("diskulog.log")
 
 
 class Phase(Enum):
@@ -164,6 +167,10 @@ class DirtyLog:
         clean, in_sync = self.store.clean, self.store.in_sync
         for region in regions:
             if region >= self.region_count:
+                if not self.ignored_clears:
+                    logger.warning(
+                        "log on %s: region %d does not exist, its clear is ignored", self.args.device, region
+                    )
                 self.ignored_clears += 1
             elif in_sync[region] and not clean[region]:
                 self.clears.hold(region, self._now())
@@ -252,7 +259,8 @@ class DirtyLog:
                 yield Work(Lane.LEGS, self._flush_legs, self.clears.policy.leg_flush_timeout_seconds)
         except TimeoutError:
             self.clears.take_round(number)
-        except Exception:
+        except Exception as error:
+            logger.warning("log on %s: legs cannot be flushed, so regions stay dirty: %s", self.args.device, error)
             self.clears.drop()
         stored = self._store_clean(number)
         if stored and not last:
@@ -262,6 +270,8 @@ class DirtyLog:
 
     def _flush_legs(self) -> None:
         # on the lane: a cache reports its loss once, also to a round that gave up waiting or has passed
+        if not self.live:  # ended or fenced meanwhile: the legs would be opened again
+            return
         try:
             self.store.flush_legs()
         except Exception:

@@ -77,7 +77,7 @@ def reconnect(world: World, entry: Entry, data: bytes, previous: Entry | None) -
 def take_over(world: World, entry: Entry, data: bytes) -> Steps:
     """Meet a log again that a dead worker kept: what the kernel's own reconnection does, without the kernel."""
     yield from reconnect(world, entry, data, None)
-    yield from _reconnected(entry)
+    yield from _reconnected(world, entry)
     entry.reconnecting = False  # the kernel knows of no restart: its next RESUME is dm's own
     return b""
 
@@ -93,7 +93,7 @@ def resume(world: World, entry: Entry) -> Steps:
     # activate or heal. Should one be dm's own after all, the kernel's next question wakes the log.
     again = entry.reconnecting
     if log.phase is Phase.IDLE:
-        return (yield from (_reconnected(entry) if again else activate(world, entry)))
+        return (yield from (_reconnected(world, entry) if again else activate(world, entry)))
     if again:
         entry.reconnecting = log.live
         return b""
@@ -117,6 +117,7 @@ def activate(world: World, entry: Entry) -> Steps:
     try:
         if entry.store is None:
             raise RefusedError("log device", "could not be opened at reconnection", "load the mirror's table again")
+        yield Work(Lane.DEVICE, entry.store.check)  # a table that is refused fences nobody
         yield from _fence_others(world, entry)
         messages = yield Work(Lane.DEVICE, partial(entry.store.activate, entry.luid, entry.fresh))
     except Exception as error:
@@ -124,7 +125,7 @@ def activate(world: World, entry: Entry) -> Steps:
         logger.error("log %s: FAILED at its activation: %s", entry.name, error)  # noqa: TRY400
         raise
     entry.fresh = False
-    _went_live(entry, "live", messages)
+    _went_live(world, entry, "live", messages)
     return b""
 
 
@@ -176,7 +177,7 @@ def retire(entry: Entry) -> Steps:
     return b""
 
 
-def _reconnected(entry: Entry) -> Steps:
+def _reconnected(world: World, entry: Entry) -> Steps:
     # Only the luid that is recorded as live is taken over; any other is an inactive or suspended table's, which a
     # status asked for. Should the kernel then ask about regions, the table is live after all: activate.
     if entry.store is None:
@@ -189,7 +190,7 @@ def _reconnected(entry: Entry) -> Steps:
         _log(entry).go_live_failed()
         return b""
     if live:
-        _went_live(entry, "reconnected", ())
+        _went_live(world, entry, "reconnected", ())
         if (yield Work(Lane.DEVICE, entry.store.failed_before)):
             _log(entry).fail()
             logger.error("log %s: FAILED under the last worker, until its RESUME", entry.name)
@@ -206,7 +207,7 @@ def _reopen(world: World, entry: Entry) -> Steps:
         log.fail()
         logger.error("log %s: FAILED at its resume: %s", entry.name, error)  # noqa: TRY400
         raise
-    _went_live(entry, "resumed", ())
+    _went_live(world, entry, "resumed", ())
     return b""
 
 
@@ -221,7 +222,7 @@ def _heal(world: World, entry: Entry) -> Steps:
         log.phase = Phase.LIVE
         logger.error("log %s: still FAILED: %s", entry.name, error)  # noqa: TRY400
         raise
-    _went_live(entry, "healed", messages)
+    _went_live(world, entry, "healed", messages)
     return b""
 
 
@@ -237,8 +238,11 @@ def _fence_others(world: World, entry: Entry) -> Steps:
     return b""
 
 
-def _went_live(entry: Entry, how: str, messages: tuple[str, ...]) -> None:
+def _went_live(world: World, entry: Entry, how: str, messages: tuple[str, ...]) -> None:
     log = _log(entry)
+    for other in world.others_on(entry):
+        if other.log is not None and other.log.live:  # it went live while this one was about to
+            other.log.go_idle()
     log.go_live()
     for message in messages:
         logger.warning("log %s: %s", entry.name, message)

@@ -38,6 +38,9 @@ class Store(LogStore, Protocol):
 
     device_number: str | None  # major:minor of the log device, None for core
 
+    def check(self) -> None:
+        """Refuse what must not be used; reads, and writes nothing."""
+
     def activate(self, luid: int, fresh: bool) -> tuple[str, ...]:
         """Make the log live for ``luid`` (on-disk rules 7 to 14); return lines for the administrator.
 

@@ -24,12 +24,17 @@ class SysfsMirror:
         self._number = number
         self._legs: dict[str, int] = {}
         self._unopened: DeviceError | None = None
+        self._open = False
 
     def look(self) -> None:
         """Find the legs and hold a descriptor of each; during a reload both tables' legs are found.
 
         A leg that cannot be opened, dead perhaps, is no reason not to keep the log; the next flush fails.
         """
+        self._open = True
+        self._find()
+
+    def _find(self) -> None:
         self._unopened = None
         legs = _legs_of(self._number)
         for gone in self._legs.keys() - legs:
@@ -47,16 +52,28 @@ class SysfsMirror:
         Raises:
             DeviceError: a leg cannot be flushed, or none is found: then nothing may be called clean.
         """
-        self.look()
+        self._refuse_when_closed()
+        self._find()
+        self._refuse_when_closed()  # by the other lane, meanwhile
         if self._unopened:
             raise self._unopened
         if not self._legs:
             raise DeviceError(f"legs of the mirror on {self._number}", OSError(errno.ENODEV, "none found in sysfs"))
         for leg, fd in tuple(self._legs.items()):
             try:
-                os.fdatasync(fd)
+                # a descriptor of our own: the legs may be closed while a flush hangs, and the number taken by others
+                own = os.dup(fd)
+                try:
+                    os.fdatasync(own)
+                finally:
+                    os.close(own)
             except OSError as error:
                 raise DeviceError(f"leg {leg}: cache flush", error) from error
+
+    def _refuse_when_closed(self) -> None:
+        if not self._open:
+            self.close()
+            raise DeviceError(f"legs of the mirror on {self._number}", OSError(errno.EBADF, "the log is not resumed"))
 
     def suspended(self) -> bool:
         """Tell whether every mirror on the log device is suspended; True when sysfs does not say."""
@@ -68,6 +85,7 @@ class SysfsMirror:
 
     def close(self) -> None:
         """Close the legs' descriptors."""
+        self._open = False
         while self._legs:
             os.close(self._legs.popitem()[1])
 

@@ -8,7 +8,7 @@ devices, or the rules of a log.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from errno import EINVAL, ESRCH
+from errno import EINVAL, EIO, ESRCH
 from functools import partial
 from typing import Any
 
@@ -35,6 +35,7 @@ class _Job:
     entry: Entry
     request: Request | None
     changes_life: bool = False
+    ended: bool = False
 
 
 class Server:
@@ -53,7 +54,7 @@ class Server:
         self._submit = submit
         self._retire_lanes = retire_lanes
         self._holding: set[Entry] = set()  # logs that hold clears: the only ones a timer looks at
-        self._jobs = 0
+        self._settling: list[_Job] = []
         self._complain = Complaints(logger, world.now)
         self.unreadable = 0
 
@@ -191,7 +192,6 @@ class Server:
     # -- jobs ------------------------------------------------------------------------------------------------------
 
     def _run(self, job: _Job) -> None:
-        self._jobs += 1
         self._advance(job, None, None)
 
     def _advance(self, job: _Job, value: Any, error: BaseException | None) -> None:
@@ -208,7 +208,7 @@ class Server:
             wait(self._submit, job.entry.uuid, work, partial(self._advance, job))
 
     def _end(self, job: _Job, reply: bytearray | None) -> None:
-        self._jobs -= 1
+        job.ended = True
         entry = job.entry
         gone = job.changes_life and (entry.log is None or (job.request is not None and job.request.type == _T.DTR))
         if gone and self.world.entries.get(entry.luid) is entry:
@@ -235,7 +235,8 @@ class Server:
         elif isinstance(error, LogFailedError):
             self._complain.say(f"failed {name}", "log %s: FAILED: %s", name, error)
         if request.type in _MAY_FAIL:
-            return wire.error_reply(request, error.errno)
+            # -EAGAIN would come again for ever, and -ESRCH means that no daemon is there
+            return wire.error_reply(request, EINVAL if error.errno == EINVAL else EIO)
         return self._least_harmful(request)
 
     def _least_harmful(self, request: Request) -> bytearray:
@@ -277,12 +278,13 @@ class Server:
         """Begin to make every live log durable, before the daemon ends; return how many are live."""
         live = [entry for entry in self.world.entries.values() if entry.log and entry.log.live]
         for entry in live:
-            self._run(_Job(lifecycle.settle(entry), entry, None))
+            self._settling.append(_Job(lifecycle.settle(entry), entry, None))
+            self._run(self._settling[-1])
         return len(live)
 
-    def idle(self) -> bool:
-        """Tell whether no work is under way."""
-        return self._jobs == 0
+    def settled(self) -> bool:
+        """Tell whether what ``settle`` began has ended."""
+        return all(job.ended for job in self._settling)
 
 
 def _ctr_payload(request: Request, payload: bytes) -> bytes:
@@ -291,7 +293,7 @@ def _ctr_payload(request: Request, payload: bytes) -> bytes:
 
 
 # Asked only of a table that runs: met by a log that is not live, they mean that its RESUME was lost.
-_GOES_LIVE = frozenset({_T.IN_SYNC, _T.MARK_REGION, _T.FLUSH, _T.GET_RESYNC_WORK})
+_GOES_LIVE = frozenset({_T.IN_SYNC, _T.MARK_REGION, _T.FLUSH, _T.GET_RESYNC_WORK, _T.SET_REGION_SYNC})
 
 # Requests whose failure the kernel handles; any other gets the least harmful answer instead.
 _MAY_FAIL = frozenset({_T.CTR, _T.RESUME, _T.GET_REGION_SIZE, _T.FLUSH, _T.MARK_REGION})

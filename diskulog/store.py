@@ -149,10 +149,12 @@ class DiskStore:
         bits = medium & mapped.clean[:count] & mapped.in_sync[:count]
         store_zeros(bits, late_marks)
         lost = mapped.clean.count(1, 0, count) - bits.count()
+        # dirty on the medium before it is out of sync here: should this fail too, nothing clean is called out of sync
         mapped.store_clean(bits)
-        mapped.store_sync(bits)
         mapped.rewrite()
-        self.commit_all()
+        mapped.commit_clean()
+        mapped.store_sync(bits)
+        mapped.commit_sync()
         self._write_open(luid)
         self._latch.clear()
         self._mirror.look()

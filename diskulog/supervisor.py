@@ -10,13 +10,14 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from diskulog import journal, process, wire
 from diskulog.config import Config
 from diskulog.daemon import Daemon
 from diskulog.errors import RefusedError
-from diskulog.exits import Exit
+from diskulog.exits import Exit, exit_for
 from diskulog.handover import HANDOVER_BYTES, Handover
 from diskulog.transport import Transport, refuse_beside_another
 from diskulog.wire import Request
@@ -24,8 +25,10 @@ from diskulog.wire import Request
 logger = logging.getLogger("diskulog.supervisor")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS)
 _POISON_DEATHS = 3  # a request that was in hand at so many deaths is answered without a worker
 _SHORT_LIFE_SECONDS = 1.0
+_LONG_LIFE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
 
 
@@ -52,7 +55,7 @@ def serve(config: Config) -> int:
         return Exit.REFUSED
     except OSError as error:
         logger.error("cannot serve: %s", error)  # noqa: TRY400
-        return Exit.IO_ERROR
+        return exit_for(error)
     return code
 
 
@@ -67,6 +70,7 @@ class Supervisor:
         self._pid = os.getpid()
         self._worker: int | None = None
         self._stopping = False
+        self._began = process.shared_memory(1)  # whether a worker ever got as far as answering
         self._deaths: Counter[tuple[int, int, bytes]] = Counter()
 
     def run(self) -> int:
@@ -78,17 +82,21 @@ class Supervisor:
             begun = time.monotonic()
             code = self._one_life(lives)
             lives += 1
-            if self._stopping or (code > 0 and lives == 1):
+            if self._stopping or (code > 0 and not self._began[0]):
                 return max(code, 0)
             logger.error("the worker ended (%s), a new one starts", _how(code))
-            self._after_death()
-            if time.monotonic() - begun < _SHORT_LIFE_SECONDS:
+            lived = time.monotonic() - begun
+            if lived > _LONG_LIFE_SECONDS:
+                self._deaths.clear()
+            self._after_death(code)
+            if lived < _SHORT_LIFE_SECONDS:
                 time.sleep(_PAUSE_SECONDS)
 
     def _stop(self, number: int, _: object) -> None:
         self._stopping = True
         if self._worker is not None:
-            os.kill(self._worker, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.kill(self._worker, signal.SIGTERM)
 
     def _one_life(self, lives: int) -> int:
         # the signals wait while the worker is neither known here nor has handlers of its own
@@ -106,11 +114,15 @@ class Supervisor:
         process.become_io_path()
         with Daemon(self._config, self._transport) as daemon:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            self._began[0] = 1
             daemon.run(first=not lives)
         return Exit.FINE
 
-    def _after_death(self) -> None:
-        # What was being handled is to blame, or else everything that waited for a thread of the worker's.
+    def _after_death(self, code: int) -> None:
+        # What was being handled is to blame, or else everything that waited for a thread of the worker's. Nothing is,
+        # when somebody else killed it.
+        if code < 0 and -code not in _FAULTS:
+            return
         left = Handover(self._memory)
         left.take_over()
         current = left.current()

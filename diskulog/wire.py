@@ -79,7 +79,7 @@ ERROR_PAYLOAD_BYTES: Final[dict[int, int]] = {
     _T.STATUS_TABLE: 64,
 }
 
-# What to answer when nothing better is known; the reasons are in docs of the protocol: an error to IN_SYNC other
+# What to answer when nothing better is known; an error to IN_SYNC other
 # than -ESRCH corrupts silently, one to CLEAR aborts a flush, one to IS_REMOTE_RECOVERING requeues a write for ever.
 FALLBACK_ERROR: Final = {
     _T.CTR: EINVAL,

@@ -170,14 +170,17 @@ class MemoryStore:
         return self.disk.cached_sync
 
     def _enter(self, name: str, mapped: bool = True) -> Disk:
-        assert not self._released, f"{name} of a store that is closed"
         self.disk.take_fault(name)
+        assert not self._released, f"{name} of a store that is closed"
         if mapped and not self._mapped:
             raise DeviceError("log", OSError(errno.EIO, "gave way to another one"))
         return self.disk
 
     def _mine(self, luid: int, states: tuple[str, ...]) -> bool:
         return self.disk.live == (self._boot, luid) and self.disk.state in states
+
+    def check(self) -> None:
+        self._enter("check", mapped=False)
 
     def activate(self, luid: int, fresh: bool) -> tuple[str, ...]:
         disk = self._enter("activate", mapped=False)
@@ -283,7 +286,7 @@ class Executor:
         self.finished: deque[tuple[Work, Any, BaseException | None]] = deque()
         self.held: set[Lane] = set()  # lanes that ``run_all`` leaves alone
         self.fails: Exception | None = None  # no thread can be started
-        self.on_work: Callable[[str, bytes, Work], None] = lambda *_: None  # submitted, skipped
+        self.on_work: Callable[[str, bytes, Work], None] = lambda *_: None  # submitted, taken
 
     def submit(self, uuid: bytes, work: Work) -> None:
         if self.fails:
@@ -297,8 +300,8 @@ class Executor:
     def run(self, lane: Lane, uuid: bytes = UUID) -> None:
         """The lane's thread does its next work; the loop does not know yet."""
         work = self.queues[uuid, lane].popleft()
+        self.on_work("taken", uuid, work)
         if not work.waiters:  # its time ran out while it stood behind other work
-            self.on_work("skipped", uuid, work)
             return
         value, error = None, None
         try:
@@ -366,7 +369,7 @@ class Rig:
         self.openings: list[Opening] = []
         self.kernel = FakeKernel()
         self.expects_bugs = False
-        self.on_work: Callable[[str, bytes, Work], None] = lambda *_: None  # submitted, skipped
+        self.on_work: Callable[[str, bytes, Work], None] = lambda *_: None  # submitted, taken
         self._log = _Bugs()
         logger = logging.getLogger("diskulog")
         self._level = logger.level
@@ -418,6 +421,12 @@ class Rig:
         self.read.append(CN_MSG.unpack_from(datagram, NLMSGHDR.size)[2])
         self.server.receive(datagram)
         self.work()
+
+    def at_rest(self) -> bool:
+        """Whether everything that this daemon began has ended, and every request was answered."""
+        entries = self.world.entries.values()
+        running = [entry for entry in entries if entry.busy or (entry.log and entry.log.clears.round_running)]
+        return not (running or self.executor.pending() or self.executor.finished or self.unanswered())
 
     def unanswered(self) -> list[int]:
         """The requests that this daemon has read and not answered yet."""

@@ -204,7 +204,7 @@ class TestTheLoop:
 
     def test_a_log_that_cannot_be_settled_is_named(self, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(module, "_SETTLE_SECONDS", 0.0)
-        monkeypatch.setattr(server.Server, "idle", lambda _: False)
+        monkeypatch.setattr(server.Server, "settled", lambda _: False)
         assert run(tmp_path)[0] == Exit.FINE
         assert "<3>some logs could not be made durable in 0 s" in lines(capsys)
 

@@ -6,8 +6,11 @@ import struct
 
 import pytest
 
-from diskulog.dirtylog import Phase
+from diskulog import ctr, lifecycle
+from diskulog.dirtylog import DirtyLog, Phase
+from diskulog.errors import DeviceError, RefusedError
 from diskulog.work import Lane
+from diskulog.world import Entry
 from tests import fake_kernel as kernel
 from tests.fake_host import REGIONS, UUID, Disk, ctr_string, io_error
 from tests.fake_kernel import KernelLog
@@ -72,8 +75,11 @@ def test_an_empty_uuid_is_refused(rig):
     assert rig.kernel.log(b"", ctr_string()).ctr().value == EINVAL
 
 
-def test_a_device_that_cannot_be_opened_gives_its_errno(rig):
-    assert rig.kernel.log(UUID, ctr_string("/dev/nothing")).ctr().value == -errno.ENOENT
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EAGAIN, errno.ESRCH, errno.EBUSY])
+def test_a_device_that_cannot_be_opened_is_an_i_o_error(rig, number):
+    # EAGAIN would come again for ever, ESRCH would say that there is no daemon
+    rig.open_fault = DeviceError("log device", OSError(number, "no"))
+    assert rig.kernel.log(UUID, ctr_string()).ctr().value == EIO
     assert rig.world.entries == {}
 
 
@@ -194,6 +200,19 @@ def test_plain_marks_and_their_flush(rig):
     assert rig.disk.dirty() == list(range(33))
     sent = [kind for kind, _ in rig.kernel.sent]
     assert (sent.count(kernel.MARK), sent.count(kernel.FLUSH)) == (2, 1)
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_a_table_that_is_refused_at_its_resume_fences_nobody(rig, live, resumes):
+    new = rig.table(resume=False)
+    rig.disk.fail("check")
+    if resumes:
+        assert new.resume().value == EIO
+    assert new.in_sync(1).value == 1
+    assert new.written(1) == EIO
+    assert phase(rig, live) is Phase.LIVE
+    assert live.written(1) == 0
+    assert rig.disk.dirty() == [1, 5]
 
 
 @pytest.mark.parametrize("error", [io_error(), ValueError("a bug")])
@@ -319,6 +338,21 @@ def test_a_suspend_ends_a_reconnection(rig, live):
     assert rig.disk.state == "open"
 
 
+@pytest.mark.parametrize("suspended", [True, False])
+def test_a_life_cannot_go_on_where_nothing_was_constructed(rig, suspended):
+    entry = Entry(UUID, 4096)
+    if suspended:
+        entry.log = DirtyLog(ctr.parse(ctr_string()), None, rig.policy, lambda: 0.0)
+        entry.log.phase = Phase.SUSPENDED
+    with pytest.raises(RefusedError, match="load the table again"):
+        next(lifecycle.resume(rig.world, entry))
+
+
+def test_an_entry_without_a_log_is_an_unknown_log(rig):
+    rig.world.entries[4096] = Entry(UUID, 4096)
+    assert rig.kernel.ask(kernel.GET_SYNC_COUNT, UUID, 4096).error == -errno.ESRCH
+
+
 # -- suspend and resume ----------------------------------------------------------------------------------------------
 
 
@@ -379,7 +413,7 @@ def test_a_suspend_during_a_round_of_clears_covers_it(slow):
     assert call.value == 0
     assert slow.disk.dirty() == []
     assert slow.disk.state == "closed"
-    assert slow.server.idle()
+    assert slow.at_rest()
 
 
 def test_a_round_that_ends_after_the_suspend_stores_nothing(slow):
@@ -613,7 +647,21 @@ def test_a_round_under_way_is_fenced_with_its_log(slow):
     slow.executor.run_all()
     assert slow.disk.dirty() == [1]
     assert phase(slow, log) is Phase.IDLE
-    assert slow.server.idle()
+    assert slow.at_rest()
+
+
+def test_a_leg_flush_that_waited_while_its_log_ended_is_not_made(slow):
+    # it would open the legs again, and nobody would close them
+    log = live_with_clear(slow)
+    slow.tick(6.0)
+    slow.executor.held = {Lane.LEGS}
+    call = log.dtr()
+    slow.executor.run_all()
+    assert call.done
+    slow.executor.held = set()
+    slow.executor.run_all()
+    assert slow.disk.calls["flush_legs"] == 0
+    assert slow.at_rest()
 
 
 def test_a_fenced_table_that_goes_on_after_all_fences_the_other(rig, live):
@@ -652,6 +700,18 @@ def test_a_live_log_of_another_mirror_on_the_same_device_is_silenced(rig, live):
     assert phase(rig, live) is Phase.IDLE
     assert phase(rig, other) is Phase.LIVE
     assert rig.disk.calls["detach"] == 0  # its own lane may be using it
+
+
+def test_of_two_tables_that_go_live_at_the_same_time_one_is_live(slow):
+    slow.auto = True
+    first, second = slow.table(resume=False), slow.table(resume=False)
+    slow.auto = False
+    calls = first.resume(), second.resume()
+    slow.executor.run_all()
+    assert [call.value for call in calls] == [0, 0]
+    assert {phase(slow, first), phase(slow, second)} == {Phase.LIVE, Phase.IDLE}
+    (live,) = (log for log in (first, second) if phase(slow, log) is Phase.LIVE)
+    assert slow.disk.live == (slow.boot, live.luid)
 
 
 def test_two_mirrors_on_two_devices_do_not_meet(rig, live):
@@ -711,3 +771,10 @@ def test_the_lanes_of_a_table_that_was_refused_are_retired(rig):
     log = rig.kernel.log(UUID, b"1 disk /dev/log 3")
     assert log.ctr().value < 0
     assert rig.retired == [UUID]
+
+
+def test_a_region_that_fails_under_a_table_whose_resume_was_lost_is_not_forgotten(rig):
+    log = rig.table(resume=False)
+    assert log.set_region_sync(3, 0).value == 0
+    assert rig.entry(log).log.phase is Phase.LIVE
+    assert log.in_sync(3).value == 0

@@ -82,9 +82,15 @@ def held_legs() -> set[str]:
     return names
 
 
+def resumed(number: str) -> SysfsMirror:
+    made = SysfsMirror(number)
+    made.look()
+    return made
+
+
 class TestLegs:
     def test_every_leg_is_flushed_and_the_log_device_is_none(self, mirrored, synced):
-        mirror = SysfsMirror("8:32")
+        mirror = resumed("8:32")
         mirror.flush_legs()
         assert sorted(synced) == ["sda", "sdb"]
         mirror.close()
@@ -100,7 +106,7 @@ class TestLegs:
         mirror.close()
 
     def test_a_descriptor_stays_the_same_so_that_no_write_error_is_missed(self, mirrored):
-        mirror = SysfsMirror("8:32")
+        mirror = resumed("8:32")
         mirror.look()
         before = dict(mirror._legs)
         mirror.flush_legs()
@@ -108,7 +114,7 @@ class TestLegs:
         mirror.close()
 
     def test_a_leg_that_came_or_went_is_noticed_at_the_next_flush(self, mirrored, synced):
-        mirror = SysfsMirror("8:32")
+        mirror = resumed("8:32")
         mirror.look()
         mirrored.stack("dm-0", "sdd")
         (mirrored.devices / "dm-0" / "slaves" / "sdb").unlink()
@@ -120,7 +126,7 @@ class TestLegs:
     def test_the_legs_of_both_tables_are_found_during_a_reload(self, mirrored, synced):
         mirrored.add("dm-1", "253:1", dm="1")
         mirrored.stack("dm-1", "sda", "sdd", "sdc")
-        mirror = SysfsMirror("8:32")
+        mirror = resumed("8:32")
         mirror.flush_legs()
         assert sorted(synced) == ["sda", "sdb", "sdd"]
         mirror.close()
@@ -128,17 +134,25 @@ class TestLegs:
     def test_without_legs_nothing_may_be_called_clean(self, sysfs):
         sysfs.add("sdc", "8:32")
         with pytest.raises(DeviceError, match="legs of the mirror on 8:32: none found in sysfs") as failed:
-            SysfsMirror("8:32").flush_legs()
+            resumed("8:32").flush_legs()
         assert failed.value.errno == errno.ENODEV
 
     def test_a_holder_that_is_not_device_mapper_has_no_legs(self, mirrored):
         mirrored.add("md0", "9:0")
         mirrored.stack("md0", "sdd")
         with pytest.raises(DeviceError, match="none found"):
-            SysfsMirror("8:48").flush_legs()
+            resumed("8:48").flush_legs()
+
+    def test_a_flush_that_comes_after_the_close_opens_nothing(self, mirrored, synced):
+        mirror = resumed("8:32")
+        mirror.close()
+        with pytest.raises(DeviceError, match="the log is not resumed"):
+            mirror.flush_legs()
+        assert synced == []
+        assert held_legs() == set()
 
     def test_a_flush_that_fails_names_the_leg(self, mirrored, monkeypatch):
-        mirror = SysfsMirror("8:32")
+        mirror = resumed("8:32")
 
         def fails(_: int) -> None:
             raise OSError(errno.EIO, "Input/output error")
@@ -151,14 +165,14 @@ class TestLegs:
 
     def test_a_leg_that_cannot_be_opened_does_not_keep_the_log_from_living(self, mirrored):
         (mirrored.nodes / "sda").unlink()
-        mirror = SysfsMirror("8:32")
+        mirror = resumed("8:32")
         mirror.look()
         assert held_legs() == {"sdb"}
         mirror.close()
 
     def test_a_leg_that_cannot_be_opened_cannot_be_flushed(self, mirrored, synced):
         (mirrored.nodes / "sda").unlink()
-        mirror = SysfsMirror("8:32")
+        mirror = resumed("8:32")
         with pytest.raises(DeviceError, match="leg sda: No such file or directory"):
             mirror.flush_legs()
         (mirrored.nodes / "sda").write_bytes(b"")

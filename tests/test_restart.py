@@ -168,6 +168,78 @@ def test_the_cluster_s_word_is_taken_at_a_reconnection_whatever_the_configuratio
     assert value_after(rig, call) == 1
 
 
+# -- a new worker is told what the dead one kept -----------------------------------------------------------------------
+
+
+def told(rig, *logs: KernelLog) -> None:
+    """A worker dies, and its supervisor tells the next one of its logs."""
+    rig.kill(lose_queue=False)
+    rig.start()
+    for log in logs:
+        rig.server.take_over(log.luid, log.uuid, log.string)
+
+
+def test_a_log_that_is_taken_over_answers_without_the_kernel_s_loop(rig, live):
+    assert live.written(1) == 0
+    told(rig, live)
+    rig.work()
+    assert live.in_sync(1).value == 1
+    assert kinds(rig, 2)[0] != kernel.RESUME
+    assert rig.entry(live).log.phase is Phase.LIVE
+    assert rig.disk.dirty() == [1, 5]
+    live.presuspend()
+    live.postsuspend()
+    assert live.resume().value == 0
+    assert rig.disk.state == "open"
+
+
+def test_requests_wait_until_their_log_is_taken_over(slow):
+    log = live_slowly(slow)
+    log.mark(1)
+    call = log.flush()
+    told(slow, log)
+    slow.kernel.timeout()
+    slow.kernel.pump()
+    assert not call.done
+    slow.executor.run_all()
+    assert call.value == 0
+    assert slow.disk.dirty() == [1]
+    assert slow.at_rest()
+
+
+def test_an_inactive_table_that_is_taken_over_touches_nothing_and_its_resume_activates(rig, live):
+    new = rig.table(resume=False)
+    told(rig, live, new)
+    rig.work()
+    assert rig.entry(new).log.phase is Phase.IDLE
+    assert rig.entry(live).log.phase is Phase.LIVE
+    assert new.resume().value == 0
+    assert rig.entry(new).log.phase is Phase.LIVE
+    assert rig.entry(live).log.phase is Phase.IDLE
+
+
+def test_the_failure_of_a_log_outlives_its_worker_until_resume(rig, live):
+    rig.disk.fail("commit")
+    assert live.written(1) == EIO
+    for begin in (told, lambda rig, _: rig.restart()):
+        begin(rig, live)
+        rig.work()
+        live.mark(2)
+        call = live.flush()
+        assert value_after(rig, call) == EIO
+        assert live.in_sync(1).value == 1
+        assert live.status_info().value == b"3 disk 253:2 D\0"
+    assert rig.said("FAILED under the last worker")
+    live.presuspend()
+    live.postsuspend()
+    assert live.resume().value == 0
+    assert live.written(3) == 0
+    assert rig.disk.dirty() == [1, 3, 5]
+    rig.restart()
+    call = live.status_info()
+    assert value_after(rig, call) == b"3 disk 253:2 A\0"
+
+
 # -- a log that cannot be taken over -----------------------------------------------------------------------------------
 
 

@@ -206,7 +206,10 @@ def test_complaints_are_one_line_a_minute(rig, live):
 QUESTIONS = [kind for kind in ALL_TYPES if kind not in (kernel.CTR, kernel.DTR, kernel.RESUME, kernel.POSTSUSPEND)]
 
 
-@pytest.mark.parametrize("kind", [kernel.IN_SYNC, kernel.MARK, kernel.FLUSH, kernel.GET_RESYNC_WORK])
+WAKES = [kernel.IN_SYNC, kernel.MARK, kernel.FLUSH, kernel.GET_RESYNC_WORK, kernel.SET_REGION_SYNC]
+
+
+@pytest.mark.parametrize("kind", WAKES)
 def test_a_question_of_a_running_table_activates_a_log_whose_resume_was_lost(rig, kind):
     rig.disk.format(dirty=[1])
     log = rig.table(resume=False)
@@ -216,9 +219,7 @@ def test_a_question_of_a_running_table_activates_a_log_whose_resume_was_lost(rig
     assert rig.disk.state == "open"
 
 
-@pytest.mark.parametrize(
-    "kind", [kind for kind in QUESTIONS if kind not in (kernel.IN_SYNC, kernel.MARK, kernel.GET_RESYNC_WORK)]
-)
+@pytest.mark.parametrize("kind", [kernel.FLUSH, *(kind for kind in QUESTIONS if kind not in WAKES)])
 def test_any_other_question_before_the_resume_touches_nothing(rig, kind):
     rig.disk.format(dirty=[1])
     log = rig.table(resume=False)
@@ -422,7 +423,7 @@ def test_a_thread_that_cannot_be_started_leaves_nobody_waiting(rig, live, kind):
     rig.executor.fails = RuntimeError("can't start new thread")
     data = {kernel.FLUSH: u64(1), kernel.SET_REGION_SYNC: struct.pack("=Qq", 1, 0)}.get(kind, b"")
     assert said(live.ask(kind, data)) == ((EIO if kind == kernel.FLUSH else 0), b"")
-    assert rig.server.idle()
+    assert rig.at_rest()
     assert said(live.ask(kernel.IN_SYNC, u64(1))) == (0, u64(1))
     assert not rig.entry(live).busy
 
@@ -526,9 +527,9 @@ def test_settling_makes_live_logs_durable_and_leaves_them_open(slow):
     log.ask(kernel.CLEAR, u64(1))
     log.ask(kernel.MARK, u64(3))
     assert slow.server.settle() == 1
-    assert not slow.server.idle()
+    assert not slow.server.settled()
     slow.executor.run_all()
-    assert slow.server.idle()
+    assert slow.server.settled()
     assert slow.disk.dirty() == [2, 3]
     assert slow.disk.state == "open"
 
@@ -539,7 +540,7 @@ def test_settling_asks_nothing_of_logs_that_failed_or_are_not_live(rig, live):
     rig.table(resume=False)
     assert rig.server.settle() == 1
     rig.work()
-    assert rig.server.idle()
+    assert rig.server.settled()
     assert rig.disk.calls["commit_all"] == 0
 
 
@@ -547,5 +548,5 @@ def test_settling_that_fails_is_said(rig, live):
     rig.disk.fail("commit_all", io_error())
     assert rig.server.settle() == 1
     rig.work()
-    assert rig.server.idle()
+    assert rig.server.settled()
     assert rig.said("FAILED at the daemon's end")

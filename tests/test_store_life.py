@@ -80,6 +80,18 @@ class TestTheSameLuidInThisBoot:
         assert 50 not in clean_on(device.durable)
         assert not again.in_sync[50]
 
+    def test_a_heal_that_fails_calls_nothing_out_of_sync_that_the_medium_calls_clean(self):
+        device, store = live()
+        store.clean[50] = 0
+        device.failing_syncs = 1
+        with pytest.raises(DeviceError):
+            store.commit(50, 50)
+        device.failing_syncs = 1
+        with pytest.raises(DeviceError):
+            store.heal(LUID, frozenset())
+        assert 50 in clean_on(device.durable)
+        assert store.in_sync[50]
+
     @pytest.mark.parametrize(
         ("luid", "boot", "count"), [(OTHER_LUID, BOOT, COUNT), (LUID, NEXT_BOOT, COUNT), (LUID, BOOT, COUNT + 1)]
     )

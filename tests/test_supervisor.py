@@ -41,9 +41,10 @@ class FakeDaemon:
     """What a worker does, as the test says; it runs in a child process."""
 
     does: Callable[[bool], None] = staticmethod(lambda _: None)
+    begins: Callable[[bool], None] = staticmethod(lambda _: None)
 
     def __init__(self, config: Config, transport: FakeTransport) -> None:
-        self.transport = transport
+        FakeDaemon.begins(True)
 
     def __enter__(self) -> "FakeDaemon":
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -144,7 +145,7 @@ class TestServe:
         def fails(_):
             raise OSError(12, "no memory")
 
-        works(monkeypatch, fails)
+        monkeypatch.setattr(FakeDaemon, "begins", staticmethod(fails))
         assert serve(config(tmp_path)) == Exit.IO_ERROR
         assert "the worker cannot serve: [Errno 12] no memory" in capfd.readouterr().err
 
@@ -152,7 +153,7 @@ class TestServe:
         def fails(_):
             raise ZeroDivisionError
 
-        works(monkeypatch, fails)
+        monkeypatch.setattr(FakeDaemon, "begins", staticmethod(fails))
         assert serve(config(tmp_path)) == Exit.IO_ERROR
         assert "bug: the worker ended" in capfd.readouterr().err
 
@@ -191,7 +192,7 @@ class TestDeaths:
 
     def test_a_signal_between_two_lives_is_not_lost(self, tmp_path, monkeypatch):
         works(monkeypatch, lambda _: die())
-        monkeypatch.setattr(Supervisor, "_after_death", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        monkeypatch.setattr(Supervisor, "_after_death", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
         assert serve(config(tmp_path)) == Exit.FINE
 
     def test_a_worker_dies_with_its_supervisor(self, tmp_path):
@@ -223,6 +224,14 @@ class TestDeaths:
 
 
 class TestPoison:
+    def test_nothing_is_blamed_for_a_kill_from_outside(self, tmp_path):
+        supervisor, memory, transport = self.supervisor(tmp_path)
+        self.receive(memory, 5, FLUSH, b"").make_room()
+        for _ in range(10):
+            supervisor._after_death(-signal.SIGKILL)
+        assert transport.sent == []
+        assert [request.seq for request in Handover(memory).in_hand()] == [5]
+
     def supervisor(self, tmp_path) -> tuple[Supervisor, memoryview, FakeTransport]:
         memory = memoryview(bytearray(HANDOVER_BYTES))
         transport = FakeTransport(1, Handover(memory))
@@ -241,7 +250,7 @@ class TestPoison:
         for seq in (11, 12, 13):
             assert transport.sent == []
             worker = self.receive(memory, seq)
-            supervisor._after_death()
+            supervisor._after_death(-signal.SIGBUS)
             if seq < 13:
                 worker.forget(seq)  # asked again: it comes with a new seq
         (answer,) = map(parse_reply, transport.sent)
@@ -253,7 +262,7 @@ class TestPoison:
         self.receive(memory, 5, FLUSH, b"")
         for seq in (11, 12, 13):
             worker = self.receive(memory, seq)
-            supervisor._after_death()
+            supervisor._after_death(-signal.SIGBUS)
             worker.forget(seq)
         assert [parse_reply(reply).type for reply in transport.sent] == [IN_SYNC]
         assert [request.seq for request in Handover(memory).in_hand()] == [5]
@@ -262,6 +271,6 @@ class TestPoison:
         supervisor, memory, transport = self.supervisor(tmp_path)
         self.receive(memory, 5, FLUSH, b"").make_room()
         for _ in range(3):
-            supervisor._after_death()
+            supervisor._after_death(-signal.SIGBUS)
         (answer,) = map(parse_reply, transport.sent)
         assert (answer.type, answer.seq, answer.error) == (FLUSH, 5, -5)
