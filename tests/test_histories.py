@@ -12,10 +12,10 @@ import pytest
 from hypothesis import Phase as Generate
 from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from diskulog import wire
-from diskulog.clears import HeldClears
 from diskulog.dirtylog import DirtyLog, Phase
 from diskulog.work import Lane, Work
 from tests.fake_host import Disk, Rig, ctr_string
@@ -473,29 +473,13 @@ def every_flush_is_answered_at_once(monkeypatch):
     monkeypatch.setattr(DirtyLog, "flush", lambda _: b"")
 
 
-def marks_leave_held_clears(monkeypatch):
-    monkeypatch.setattr(HeldClears, "mark", lambda *_: None)
-
-
-def rounds_take_what_came_later(monkeypatch):
-    def take_round(self, _):
-        taken = self.closing | self.waiting
-        self.drop()
-        return taken
-
-    monkeypatch.setattr(HeldClears, "take_round", take_round)
-
-
 def errors_are_empty(monkeypatch):
     monkeypatch.setattr(wire, "error_reply", lambda request, error: wire.reply(request, b"", error))
 
 
-MISTAKES = [
-    every_flush_is_answered_at_once,
-    marks_leave_held_clears,
-    rounds_take_what_came_later,
-    errors_are_empty,
-]
+# Mistakes that any few histories hold. Rarer ones, in the rounds of clears, are planted in test_crash_requests.py,
+# where the order that shows them is written down and not left to chance.
+MISTAKES = [every_flush_is_answered_at_once, errors_are_empty]
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
@@ -508,4 +492,6 @@ def test_a_mistake_is_found(monkeypatch, mistake):
             run_state_machine_as_test(Histories, settings=once)
         except AssertionError:
             return
+        except Flaky:
+            continue
     pytest.fail("the histories do not find the mistake")
