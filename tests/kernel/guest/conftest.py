@@ -93,4 +93,5 @@ def loop_file(tmp_path: Path) -> Iterator[object]:
 
     yield make
     for device in made:
+        run("blockdev", "--setrw", device, check=False)  # the number keeps that for its next file
         run("losetup", "--detach", device, check=False)

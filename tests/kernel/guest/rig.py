@@ -212,6 +212,10 @@ class Mirror:
     def wait_in_sync(self) -> None:
         until("the mirror is in sync", lambda: self.in_sync_count() == self.region_count)
 
+    def wait_clean(self) -> None:
+        """Wait until every clear that was held is stored: nothing changes the log then but a request."""
+        until("idle regions become clean", lambda: self.inspect()["log"]["dirty_count"] == 0)
+
     def differing(self) -> list[int]:
         """Compare the legs themselves, region by region."""
         count = self.length * SECTOR_BYTES

@@ -4,16 +4,13 @@
 import mmap
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.kernel.guest.rig import Mirror, read, run, scramble, until, write
+from tests.kernel.guest.rig import Mirror, read, scramble, until, write
 
 MODES = pytest.mark.parametrize("mode", ["integrated_flush", ""], ids=["integrated", "plain"])
-
-
-def clean_now(mirror: Mirror) -> bool:
-    return mirror.inspect()["log"]["dirty_count"] == 0
 
 
 @MODES
@@ -30,7 +27,7 @@ def test_a_new_mirror_is_resynced_written_to_and_removed(mirror: Mirror, mode: s
     mirror.compare()
     assert mirror.differing() == []
     assert read(mirror.legs[1], 0, 4096) == bytes([7]) * 4096
-    until("idle regions become clean", lambda: clean_now(mirror))
+    mirror.wait_clean()
     assert mirror.inspect()["log"]["state"] == "open"
     assert mirror.inspect()["log"]["live"] is True
     mirror.remove()
@@ -188,16 +185,16 @@ def test_the_legs_caches_are_flushed_before_clears_are_stored(mirror: Mirror, lo
     mirror.legs = [loop_file(8 << 20), loop_file(8 << 20)]
     mirror.create()
     mirror.wait_in_sync()
-    until("idle regions become clean", lambda: clean_now(mirror))
+    mirror.wait_clean()
 
     def flushes(leg: str) -> int:  # Documentation/block/stat.rst: the 16th number
-        return int(run("cat", f"/sys/block/{os.path.basename(leg)}/stat").split()[15])
+        return int(Path(f"/sys/block/{os.path.basename(leg)}/stat").read_text().split()[15])
 
     before = [flushes(leg) for leg in mirror.legs]
     fd = os.open(mirror.device, os.O_WRONLY | os.O_DIRECT)
     os.pwritev(fd, [mmap.mmap(-1, 4096)], 0)  # O_DIRECT without O_SYNC: the writer itself flushes nothing
     assert [flushes(leg) for leg in mirror.legs] == before
-    until("the region becomes clean again", lambda: clean_now(mirror))
+    mirror.wait_clean()
     until(
         "both legs were flushed", lambda: all(flushes(leg) > old for leg, old in zip(mirror.legs, before, strict=True))
     )

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.kernel.guest.rig import Daemon, Mirror, until
+from tests.kernel.guest.rig import Daemon, Mirror
 
 _NEEDED = ("sys_admin", "net_admin", "ipc_lock", "sys_resource")
 _LISTEN = """
@@ -50,7 +50,7 @@ def test_four_capabilities_are_enough(mirror: Mirror, daemon: Daemon) -> None:
     mirror.wait_in_sync()
     mirror.write_some(1)
     mirror.compare()
-    until("idle regions become clean", lambda: mirror.inspect()["log"]["dirty_count"] == 0)
+    mirror.wait_clean()
     mirror.remove()
     limited.send_signal(signal.SIGTERM)
     assert limited.wait(30) == 0
