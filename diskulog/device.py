@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from diskulog.errors import DeviceError, RefusedError
-from diskulog.units import div_up, round_down, round_up
+from diskulog.units import MIB, div_up, round_down, round_up
 
 _BLKSSZGET: Final = 0x1268  # linux/fs.h: logical block size
 _BLKROGET: Final = 0x125E  # linux/fs.h: read-only
@@ -134,9 +134,15 @@ class BlockDevice:
         try:
             # an unreadable block would keep mmap() in the kernel for ever, with the interpreter's lock; a read fails
             self.read(start, end - start)
+            self._fill_cache(start, end)
             return MappedWindow(self._fd, self.number, start, end - start)
         except OSError as error:
             raise DeviceError(f"log device {self.number}: map", error) from error
+
+    def _fill_cache(self, start: int, end: int) -> None:
+        # mmap() then finds every page: it would wait for a slow device with the interpreter's lock, a read does not
+        for at in range(start, end, MIB):
+            os.pread(self._fd, min(MIB, end - at), at)
 
     def close(self) -> None:
         """Close every descriptor; windows must be closed before."""
@@ -150,11 +156,13 @@ class MappedWindow:
     def __init__(self, fd: int, number: str, offset_bytes: int, length_bytes: int) -> None:
         """Map and read in every page; raises OSError."""
         self.offset_bytes = offset_bytes
+        self._end_bytes = offset_bytes + length_bytes
         self._number = number
         pages = div_up(length_bytes, mmap.PAGESIZE) * mmap.PAGESIZE
         # every page in now: a fault later would read the device while the interpreter's lock is held
         flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
         self._map = mmap.mmap(fd, pages, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE, offset=offset_bytes)
+        self._fd = os.dup(fd)  # the device's own may be closed first
         self._anchor = ctypes.c_char.from_buffer(self._map)
         self._address = ctypes.addressof(self._anchor)
         self._whole = memoryview(self._map)
@@ -173,9 +181,15 @@ class MappedWindow:
         if _libc.msync(self._address + start, length, _MS_SYNC):
             number = ctypes.get_errno()
             raise DeviceError(f"log device {self._number}: write-back", OSError(number, os.strerror(number)))
+        # pages beyond the end of a device that shrank are dropped and called written (buffer.c, block_write_full_folio)
+        size = os.lseek(self._fd, 0, os.SEEK_END)
+        if size < self._end_bytes:
+            shorter = OSError(errno.ENXIO, f"it has become shorter: {size} of {self._end_bytes} bytes")
+            raise DeviceError(f"log device {self._number}: write-back", shorter)
 
     def close(self) -> None:
         """Unmap; in this order, or the mapping refuses."""
+        os.close(self._fd)
         self.view.release()
         self._whole.release()
         del self._anchor

@@ -42,7 +42,16 @@ def attached(file: Path, *options: str) -> Iterator[str]:
 
 def sectors_written(node: str) -> int:
     """Sectors written to a device so far."""
-    return int((Path("/sys/block") / Path(node).name / "stat").read_text().split()[6])
+    return _statistic(node, 6)
+
+
+def sectors_read(node: str) -> int:
+    """Sectors read from a device so far."""
+    return _statistic(node, 2)
+
+
+def _statistic(node: str, number: int) -> int:
+    return int((Path("/sys/block") / Path(node).name / "stat").read_text().split()[number])
 
 
 def open_descriptors() -> int:

@@ -20,7 +20,7 @@ from diskulog.store import DiskStore
 from tests import logs
 from tests.crash_device import FakeLatch, FakeMirror
 from tests.logs import LUID, diskulog_log, extension_of, kernel_log, ones, opening, table
-from tests.loops import attached, open_descriptors, sectors_written
+from tests.loops import attached, open_descriptors, sectors_read, sectors_written
 
 KIB = 1024
 MakeLoop = Callable[..., tuple[str, Path]]
@@ -328,6 +328,35 @@ class TestMapping:
         assert failed.value.errno == errno.EIO
         window.close()
 
+    def test_an_msync_to_a_device_that_became_shorter_is_an_error(self, make_loop, opened):
+        # Linux drops the pages beyond the end, and says that it wrote them
+        node, medium = make_loop()
+        window = opened(node).map(32 * KIB, 8192)
+        window.view[0] = 1
+        window.sync(32 * KIB, 8192)
+        shrink(node, medium, 36 * KIB)
+        window.view[1] = 1
+        with pytest.raises(DeviceError, match="write-back: it has become shorter: 36864 of 40960 bytes"):
+            window.sync(32 * KIB, 4096)
+        window.close()
+
+    def test_a_mapping_reads_nothing_that_is_not_in_the_page_cache_already(self, make_loop, opened, monkeypatch):
+        # mmap() waits for the device with the interpreter's lock held
+        node, _ = make_loop(4096 * KIB)
+        reads: list[int] = []
+        plain = module.mmap.mmap
+
+        def counted(*arguments: int, **options: int) -> mmap.mmap:
+            before = sectors_read(node)
+            made = plain(*arguments, **options)
+            if arguments[0] >= 0:
+                reads.append(sectors_read(node) - before)
+            return made
+
+        monkeypatch.setattr(module.mmap, "mmap", counted)
+        opened(node).map(0, 3072 * KIB).close()
+        assert reads == [0]
+
     def test_a_window_that_somebody_still_looks_into_does_not_close(self, make_loop, opened):
         node, _ = make_loop()
         window = opened(node).map(0, 4096)
@@ -348,8 +377,8 @@ class TestMapping:
         assert medium.read_bytes()[0] == 5
 
 
-# A device that becomes shorter under a mapping ends in SIGBUS at the next touch: seen, and nothing that a process can
-# catch in order; so there is no test of it. The device's size is looked at when a window is made.
+# A page that is mapped, locked and beyond the end of a device that became shorter stays usable: no SIGBUS, and an msync
+# that says it wrote it. One that has left memory is a SIGBUS, which ends the worker: tests/kernel/guest/test_faults.py.
 
 
 @pytest.mark.loop
