@@ -19,9 +19,6 @@ from diskulog.work import Lane, Work
 
 logger = logging.getLogger("diskulog.lanes")
 
-# Locked memory is resident: a thread's default stack of 8 MiB would be too.
-_STACK_BYTES = 256 * 1024
-
 
 class Lanes:
     """Runs work on threads; results come back through ``collect``, on the thread that calls it.
@@ -37,7 +34,6 @@ class Lanes:
         self._finished: deque[tuple[Work, Any, BaseException | None]] = deque()
         self._deadlines: list[tuple[float, int, Work]] = []
         self._order = count()
-        threading.stack_size(_STACK_BYTES)
 
     def submit(self, uuid: bytes, work: Work) -> None:
         """Queue work on its lane; the lane's thread is started with its first work."""

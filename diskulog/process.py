@@ -11,6 +11,7 @@ import mmap
 import os
 import signal
 import socket
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,10 @@ _NEEDED: Final = {
 _PR_SET_IO_FLUSHER: Final = 57
 _PR_SET_PDEATHSIG: Final = 1
 _MCL_CURRENT_AND_FUTURE: Final = 3
+_OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
+_NEVER: Final = "-1000"
+# Locked memory is resident: a thread's default stack of 8 MiB would be too.
+_STACK_BYTES: Final = 256 * 1024
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -44,10 +49,12 @@ def missing_privileges(status: Path = Path("/proc/self/status")) -> list[str]:
 
 
 def become_io_path() -> None:
-    """Lock all memory and keep the kernel from writing to a mirror in order to give us some.
+    """Lock all memory, keep the kernel from writing to a mirror to give us some, and the OOM killer from choosing us.
 
     Call before any thread starts: PR_SET_IO_FLUSHER is inherited, not shared. Raises OSError.
     """
+    threading.stack_size(_STACK_BYTES)
+    _OOM_SCORE.write_text(_NEVER)
     _check(_libc.prctl(_PR_SET_IO_FLUSHER, 1, 0, 0, 0), "PR_SET_IO_FLUSHER")
     gc.collect()
     gc.freeze()

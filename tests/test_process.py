@@ -5,6 +5,7 @@ import fcntl
 import gc
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -75,15 +76,28 @@ class Libc:
 
 class TestIoPath:
     @pytest.fixture(autouse=True)
-    def thaw(self):
+    def undisturbed(self, tmp_path, monkeypatch):
+        before = threading.stack_size()
+        monkeypatch.setattr(process, "_OOM_SCORE", tmp_path / "oom_score_adj")
         yield
         gc.unfreeze()
+        threading.stack_size(before)
 
     def test_it_says_so_to_the_kernel_and_then_locks_all_memory(self, monkeypatch):
         libc = Libc()
         monkeypatch.setattr(process, "_libc", libc)
         process.become_io_path()
         assert libc.calls == [("prctl", 57, 1, 0, 0, 0), ("mlockall", 3)]
+
+    def test_the_oom_killer_does_not_choose_us(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(process, "_libc", Libc())
+        process.become_io_path()
+        assert (tmp_path / "oom_score_adj").read_text() == "-1000"
+
+    def test_a_threads_stack_is_small_for_it_is_locked(self, monkeypatch):
+        monkeypatch.setattr(process, "_libc", Libc())
+        process.become_io_path()
+        assert threading.stack_size() == 256 * 1024
 
     @pytest.mark.parametrize(("call", "what"), [("prctl", "PR_SET_IO_FLUSHER"), ("mlockall", "mlockall")])
     def test_what_fails_is_named(self, monkeypatch, call, what):
