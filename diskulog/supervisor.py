@@ -6,6 +6,7 @@ Lives here: start and end of the daemon, forking, what a worker's death means. D
 
 import logging
 import os
+import select
 import signal
 import time
 from collections import Counter
@@ -30,11 +31,19 @@ _POISON_DEATHS = 3  # a request that was in hand at so many deaths is answered w
 _SHORT_LIFE_SECONDS = 1.0
 _LONG_LIFE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
+_LOOK_SECONDS = 0.5  # between two looks at a worker that may be dead but for a thread
+_LAST_WORDS_SECONDS = 1.0
 
 
 def serve(config: Config) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     journal.log_to_stderr(config.daemon.log_level)
+    code = _serve(config)
+    journal.drain(_LAST_WORDS_SECONDS)
+    return code
+
+
+def _serve(config: Config) -> int:
     missing = process.missing_privileges()
     for line in missing:
         logger.error("%s", line)
@@ -99,6 +108,7 @@ class Supervisor:
                 os.kill(self._worker, signal.SIGTERM)
 
     def _one_life(self, lives: int) -> int:
+        reap_leftovers()
         # the signals wait while the worker is neither known here nor has handlers of its own
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         if self._stopping:
@@ -110,6 +120,7 @@ class Supervisor:
         return code
 
     def _work(self, lives: int) -> int:
+        journal.begin_in_child()
         process.die_with_parent(self._pid)
         process.become_io_path()
         with Daemon(self._config, self._transport) as daemon:
@@ -155,12 +166,41 @@ def fork(work: Callable[[], int]) -> int:
     except BaseException:
         logger.exception("bug: the worker ended")
     finally:
+        journal.drain(_LAST_WORDS_SECONDS)
         os._exit(code)
 
 
 def reap(child: int) -> int:
-    """Wait for a child's end; return its exit code, or the negative number of the signal that killed it."""
+    """Wait for a child's end; return its exit code, or the negative number of the signal that killed it.
+
+    A child that is dead but for threads in uninterruptible sleep, on a device that hangs, has ended too: nothing of it
+    will run again, and whoever waited for the rest of it would let every mirror wait for that device.
+    """
+    pidfd = os.pidfd_open(child)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        status = None
+        while not poll.poll(_LOOK_SECONDS * 1000):
+            if status is not None:  # the other threads had their time to end
+                return os.waitstatus_to_exitcode(status)
+            status = _status_of_dead_leader(child)
+    finally:
+        os.close(pidfd)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def reap_leftovers() -> None:
+    """Collect former children whose last thread has come back from its device; call while there is no worker."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _status_of_dead_leader(child: int) -> int | None:
+    # proc_pid_stat(5): after the name, which may hold anything, the state is the first field, the status the last
+    fields = (Path("/proc") / str(child) / "stat").read_text().rpartition(")")[2].split()
+    return int(fields[-1]) if fields[0] == "Z" else None
 
 
 def _how(code: int) -> str:

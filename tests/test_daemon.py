@@ -119,31 +119,32 @@ def run(
     transport = FakeTransport()
     with Daemon(config(tmp_path, log_level), transport) as daemon:
         daemon.run(first)
+    journal.drain(10)
     assert not transport.closed, "the next worker needs it"
     transport.close()
     return Exit.FINE, transport.answers
 
 
-def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    found = capsys.readouterr()
+def lines(capfd: pytest.CaptureFixture[str]) -> list[str]:
+    found = capfd.readouterr()
     assert found.out == ""
     return found.err.splitlines()
 
 
 class TestItsEnd:
-    def test_sigterm_ends_it_in_order(self, tmp_path, capsys):
+    def test_sigterm_ends_it_in_order(self, tmp_path, capfd):
         assert run(tmp_path) == (Exit.FINE, [])
-        assert lines(capsys) == [
+        assert lines(capfd) == [
             "<6>ready, version of the requests 1 to 3, netlink port 4711",
             "<6>ended; 0 requests lost to a full buffer",
         ]
 
-    def test_sigint_does_too(self, tmp_path, capsys):
+    def test_sigint_does_too(self, tmp_path, capfd):
         FakeTransport.signal_number = signal.SIGINT
         assert run(tmp_path) == (Exit.FINE, [])
-        assert len(lines(capsys)) == 2
+        assert len(lines(capfd)) == 2
 
-    def test_ready_is_said_once_and_first_and_systemd_hears_it(self, tmp_path, capsys, monkeypatch):
+    def test_ready_is_said_once_and_first_and_systemd_hears_it(self, tmp_path, capfd, monkeypatch):
         name = str(tmp_path / "notify")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.bind(name)
@@ -151,31 +152,31 @@ class TestItsEnd:
             run(tmp_path, ask(CTR, CORE), ask(RESUME))
             told = [sock.recv(100, socket.MSG_DONTWAIT) for _ in range(2)]
         assert told == [b"READY=1", b"STOPPING=1"]
-        assert [line.count("ready") for line in lines(capsys)][:3] == [1, 0, 0]
+        assert [line.count("ready") for line in lines(capfd)][:3] == [1, 0, 0]
 
-    def test_ready_is_said_at_every_level(self, tmp_path, capsys):
+    def test_ready_is_said_at_every_level(self, tmp_path, capfd):
         run(tmp_path, log_level="error")
-        assert lines(capsys) == ["<6>ready, version of the requests 1 to 3, netlink port 4711"]
+        assert lines(capfd) == ["<6>ready, version of the requests 1 to 3, netlink port 4711"]
 
 
 class TestASecondWorker:
-    def test_it_meets_the_logs_again_and_asks_for_what_was_in_hand(self, tmp_path, capsys):
+    def test_it_meets_the_logs_again_and_asks_for_what_was_in_hand(self, tmp_path, capfd):
         run(tmp_path, ask(CTR, CORE), ask(RESUME), ask(IN_SYNC, REGION), ask(CTR, CORE, LUID + 1))
         kept = [KeptLog(LUID, UUID, CORE + b"\0"), KeptLog(LUID + 1, UUID, CORE + b"\0")]
-        capsys.readouterr()
+        capfd.readouterr()
         FakeTransport.left = (kept, [41, 42])
         code, answers = run(tmp_path, ask(IN_SYNC, REGION), ask(GET_SYNC_COUNT, luid=LUID + 1), first=False)
         assert code == Exit.FINE
         assert [(answer.type, answer.error) for answer in answers] == [(IN_SYNC, 0), (GET_SYNC_COUNT, 0)]
         assert FakeTransport.made[-1].asked_again == [41, 42]
-        said = lines(capsys)
+        said = lines(capfd)
         assert not any("ready" in line for line in said)
         assert "<4>took over 2 logs and 2 requests of the last worker" in said
         assert sum("reconnected" in line for line in said) == 1, "only the one that was live"
 
 
 class TestTheLoop:
-    def test_a_core_log_lives_and_is_answered(self, tmp_path, capsys):
+    def test_a_core_log_lives_and_is_answered(self, tmp_path, capfd):
         code, answers = run(
             tmp_path,
             ask(CTR, CORE),
@@ -191,24 +192,24 @@ class TestTheLoop:
             (kind, 0) for kind in (CTR, RESUME, IN_SYNC, MARK, FLUSH, POSTSUSPEND, DTR)
         ]
         assert answers[2].data == bytes(8)
-        assert not any("live" in line and line.startswith("<4>") for line in lines(capsys))
+        assert not any("live" in line and line.startswith("<4>") for line in lines(capfd))
         assert list((tmp_path / "run" / "core").iterdir()) == []
 
-    def test_live_logs_are_settled_and_named_in_one_warning(self, tmp_path, capsys):
+    def test_live_logs_are_settled_and_named_in_one_warning(self, tmp_path, capfd):
         code, _ = run(
             tmp_path, ask(CTR, CORE), ask(RESUME), ask(CTR, CORE, LUID + 1), ask(CTR, b"80 core 8", 77), ask(RESUME)
         )
         assert code == Exit.FINE
-        warnings = [line for line in lines(capsys) if line.startswith("<4>")]
+        warnings = [line for line in lines(capfd) if line.startswith("<4>")]
         assert warnings == ["<4>1 logs are live: their mirrors' I/O waits until a daemon serves again"]
 
-    def test_a_log_that_cannot_be_settled_is_named(self, tmp_path, capsys, monkeypatch):
+    def test_a_log_that_cannot_be_settled_is_named(self, tmp_path, capfd, monkeypatch):
         monkeypatch.setattr(module, "_SETTLE_SECONDS", 0.0)
         monkeypatch.setattr(server.Server, "settled", lambda _: False)
         assert run(tmp_path)[0] == Exit.FINE
-        assert "<3>some logs could not be made durable in 0 s" in lines(capsys)
+        assert "<3>some logs could not be made durable in 0 s" in lines(capfd)
 
-    def test_phantoms_are_looked_for_from_time_to_time(self, tmp_path, capsys, monkeypatch):
+    def test_phantoms_are_looked_for_from_time_to_time(self, tmp_path, capfd, monkeypatch):
         looked = []
         monkeypatch.setattr(module, "_PHANTOM_CHECK_SECONDS", -1.0)
         monkeypatch.setattr(server.Server, "drop_phantoms", lambda _: looked.append(1))
@@ -245,7 +246,7 @@ class TestOnALoopDevice:
         with attached(file) as node:
             yield node, file
 
-    def test_a_mark_is_on_the_medium_when_its_flush_is_answered(self, tmp_path, medium, capsys):
+    def test_a_mark_is_on_the_medium_when_its_flush_is_answered(self, tmp_path, medium, capfd):
         node, file = medium
         at_answer: list[int] = []
         code, answers = run(
@@ -262,7 +263,7 @@ class TestOnALoopDevice:
         assert answers[0].data == f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}\0".encode()
         assert at_answer == [0xFF & ~(1 << 5) & ~(1 << 7)]
         assert extension_of(file.read_bytes()).state is State.OPEN, "it is not suspended"
-        assert "<4>1 logs are live: their mirrors' I/O waits until a daemon serves again" in lines(capsys)
+        assert "<4>1 logs are live: their mirrors' I/O waits until a daemon serves again" in lines(capfd)
 
     def test_the_next_daemon_takes_it_over_and_closes_it(self, tmp_path, medium):
         node, file = medium
@@ -277,12 +278,12 @@ class TestOnALoopDevice:
         assert found.state is State.CLOSED
         assert not file.read_bytes()[1024] & 1 << 5
 
-    def test_a_refusal_is_one_line_and_an_error_to_dm(self, tmp_path, medium, capsys):
+    def test_a_refusal_is_one_line_and_an_error_to_dm(self, tmp_path, medium, capfd):
         node, file = medium
         before = file.read_bytes()
         _, answers = run(tmp_path, ask(CTR, b"800 disk %s 16" % node.encode()))
         assert answers[0].error < 0
-        (line,) = [line for line in lines(capsys) if line.startswith("<3>")]
+        (line,) = [line for line in lines(capfd) if line.startswith("<3>")]
         assert "refused: region size: the log was kept with 8 sectors, not 16" in line
         assert file.read_bytes() == before
 

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+import ctypes
 import logging
 import os
+import select
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from diskulog import config as settings
-from diskulog import process
+from diskulog import journal, process
 from diskulog import supervisor as module
 from diskulog.config import Config
 from diskulog.errors import RefusedError
@@ -86,8 +89,9 @@ def works(monkeypatch: pytest.MonkeyPatch, does: Callable[[bool], None]) -> None
     monkeypatch.setattr(FakeDaemon, "does", staticmethod(does))
 
 
-def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    return capsys.readouterr().err.splitlines()
+def lines(capfd: pytest.CaptureFixture[str]) -> list[str]:
+    journal.drain(10)
+    return capfd.readouterr().err.splitlines()
 
 
 def die(number: int = signal.SIGKILL) -> None:
@@ -108,33 +112,33 @@ class TestServe:
         assert transport.closed
         assert transport.receive_buffer_bytes == 8 * 1024 * 1024
 
-    def test_missing_privileges_end_it_with_7_and_a_line_each(self, tmp_path, capsys, monkeypatch):
+    def test_missing_privileges_end_it_with_7_and_a_line_each(self, tmp_path, capfd, monkeypatch):
         monkeypatch.setattr(process, "missing_privileges", lambda: ["CAP_A is missing: it x", "CAP_B is missing: it y"])
         assert serve(config(tmp_path)) == Exit.NO_PERMISSION == 7
-        assert lines(capsys) == ["<3>CAP_A is missing: it x", "<3>CAP_B is missing: it y"]
+        assert lines(capfd) == ["<3>CAP_A is missing: it x", "<3>CAP_B is missing: it y"]
         assert not (tmp_path / "run").exists()
 
-    def test_a_second_daemon_ends_with_4(self, tmp_path, capsys):
+    def test_a_second_daemon_ends_with_4(self, tmp_path, capfd):
         first = process.claim(tmp_path / "run")
         assert serve(config(tmp_path)) == Exit.REFUSED == 4
-        assert lines(capsys) == [f"<3>daemon: another one holds {tmp_path}/run/lock; stop it first"]
+        assert lines(capfd) == [f"<3>daemon: another one holds {tmp_path}/run/lock; stop it first"]
         os.close(first)
 
-    def test_another_listener_that_may_answer_ends_it_with_4(self, tmp_path, capsys, monkeypatch):
+    def test_another_listener_that_may_answer_ends_it_with_4(self, tmp_path, capfd, monkeypatch):
         def refuse():
             raise RefusedError("netlink group 7", "process 5 (x) is listening", "stop it")
 
         monkeypatch.setattr(module, "refuse_beside_another", refuse)
         assert serve(config(tmp_path)) == Exit.REFUSED
-        assert lines(capsys) == ["<3>netlink group 7: process 5 (x) is listening; stop it"]
+        assert lines(capfd) == ["<3>netlink group 7: process 5 (x) is listening; stop it"]
 
-    def test_what_the_system_refuses_ends_it_with_5(self, tmp_path, capsys, monkeypatch):
+    def test_what_the_system_refuses_ends_it_with_5(self, tmp_path, capfd, monkeypatch):
         def fails():
             raise OSError(12, "mlockall: Cannot allocate memory")
 
         monkeypatch.setattr(process, "become_io_path", fails)
         assert serve(config(tmp_path)) == Exit.IO_ERROR
-        assert lines(capsys) == ["<3>cannot serve: [Errno 12] mlockall: Cannot allocate memory"]
+        assert lines(capfd) == ["<3>cannot serve: [Errno 12] mlockall: Cannot allocate memory"]
 
     def test_the_lock_is_free_after_its_end(self, tmp_path, monkeypatch):
         works(monkeypatch, until_told)
@@ -159,7 +163,7 @@ class TestServe:
 
 
 class TestDeaths:
-    def test_a_worker_that_is_killed_is_followed_by_another_that_is_not_the_first(self, tmp_path, monkeypatch, capsys):
+    def test_a_worker_that_is_killed_is_followed_by_another_that_is_not_the_first(self, tmp_path, monkeypatch, capfd):
         log = tmp_path / "lives"
 
         def does(first):
@@ -172,9 +176,9 @@ class TestDeaths:
         works(monkeypatch, does)
         assert serve(config(tmp_path)) == Exit.FINE
         assert log.read_text().split() == ["True", "False", "False", "False"]
-        assert lines(capsys) == ["<3>the worker ended (signal 9), a new one starts"] * 3
+        assert lines(capfd) == ["<3>the worker ended (signal 9), a new one starts"] * 3
 
-    def test_a_later_worker_that_ends_by_itself_is_followed_too(self, tmp_path, monkeypatch, capsys):
+    def test_a_later_worker_that_ends_by_itself_is_followed_too(self, tmp_path, monkeypatch, capfd):
         log = tmp_path / "lives"
 
         def does(first):
@@ -188,7 +192,7 @@ class TestDeaths:
 
         works(monkeypatch, does)
         assert serve(config(tmp_path)) == Exit.FINE
-        assert "<3>the worker ended (code 5), a new one starts" in lines(capsys)
+        assert "<3>the worker ended (code 5), a new one starts" in lines(capfd)
 
     def test_a_signal_between_two_lives_is_not_lost(self, tmp_path, monkeypatch):
         works(monkeypatch, lambda _: die())
@@ -221,6 +225,26 @@ class TestDeaths:
                 return
             time.sleep(0.01)
         raise AssertionError("the worker outlived its supervisor")
+
+    def test_a_worker_that_is_dead_but_for_a_thread_in_the_kernel_is_not_waited_for(self, monkeypatch):
+        # a thread in uninterruptible sleep keeps a killed process from being reaped; here the first thread ends alone
+        monkeypatch.setattr(module, "_LOOK_SECONDS", 0.05)
+        child = os.fork()
+        if not child:
+            threading.Thread(target=time.sleep, args=(60,)).start()
+            ctypes.CDLL(None).syscall(60, 7)  # exit(2), not exit_group(2)
+        assert module.reap(child) == 7
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+        os.kill(child, signal.SIGKILL)
+        pidfd = os.pidfd_open(child)
+        select.select([pidfd], [], [], 10)
+        os.close(pidfd)
+        module.reap_leftovers()
+        with pytest.raises(ChildProcessError):
+            os.waitpid(child, os.WNOHANG)
+
+    def test_without_children_nothing_is_left_over(self):
+        module.reap_leftovers()
 
 
 class TestPoison:
