@@ -30,7 +30,7 @@ class HeldClears:
     closing: set[int] = field(default_factory=set)
     round_running: bool = False
     round_number: int = 0  # a round whose number has passed may not store what it was to cover
-    disabled: bool = False  # a leg could not be flushed: nothing is stored until RESUME
+    disabled: bool = False  # a leg could not be flushed: nothing is stored until an activation
     due_seconds: float | None = None  # monotonic; when the next round should begin
     dropped: int = 0
 
@@ -101,9 +101,9 @@ class HeldClears:
         self.closing.clear()
         self.due_seconds = None
 
-    def reset(self) -> None:
+    def reset(self, disabled: bool = False) -> None:
         """Begin anew, as RESUME does; a round under way has passed."""
         self.drop()
         self.round_number += 1
         self.round_running = False
-        self.disabled = False
+        self.disabled = disabled

@@ -17,7 +17,7 @@ from diskulog.clears import ClearPolicy
 from diskulog.config import Config
 from diskulog.corestore import CoreStore
 from diskulog.device import BlockDevice
-from diskulog.errors import DiskulogError, RefusedError
+from diskulog.errors import RefusedError
 from diskulog.lanes import Lanes
 from diskulog.latch import FailureLatch
 from diskulog.logstore import Opening, Store
@@ -147,11 +147,12 @@ def open_disk_store(opening: Opening, host: Host, run_directory: Path) -> DiskSt
                 f"stands on the mirror {below}, whose log is served here and would wait for itself",
                 "keep this log on another device",
             )
-        latch = FailureLatch(run_directory, opening.uuid, ondisk.live_token(host.boot_id, opening.luid))
-        store = DiskStore(device, SysfsMirror(device.number), opening, host, latch)
+        token = ondisk.live_token(host.boot_id, opening.luid)
+        latches = [FailureLatch(run_directory, opening.uuid, token, what) for what in ("log", "legs")]
+        store = DiskStore(device, SysfsMirror(device.number), opening, host, *latches)
         if not opening.reconnect:  # a reconnection never fails; what is wrong then shows at its RESUME
             store.check()
-    except DiskulogError:
+    except BaseException:
         device.close()
         raise
     return store

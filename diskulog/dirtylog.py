@@ -13,7 +13,7 @@ from enum import Enum, auto
 from diskulog.clears import ClearPolicy, HeldClears
 from diskulog.ctr import CtrArgs
 from diskulog.durability import Durability
-from diskulog.errors import BadRequestError, LogFailedError
+from diskulog.errors import BadRequestError, LogFailedError, NotResumedError
 from diskulog.logstore import LogStore
 from diskulog.work import Lane, Steps, Work
 
@@ -69,7 +69,7 @@ class DirtyLog:
         self.blind = False
         self.sync_count = self.store.in_sync.count(1, 0, self.region_count)
         self.restart_recovery()
-        self.clears.reset()
+        self.clears.reset(disabled=self.store.legs_failed)
         self.late_marks.clear()
         self._marks.all_durable()
 
@@ -260,7 +260,9 @@ class DirtyLog:
         except TimeoutError:
             self.clears.take_round(number)
         except Exception as error:
-            logger.warning("log on %s: legs cannot be flushed, so regions stay dirty: %s", self.args.device, error)
+            logger.warning(
+                "log on %s: legs cannot be flushed, regions stay dirty until a reload: %s", self.args.device, error
+            )
             self.clears.drop()
         stored = self._store_clean(number)
         if stored and not last:
@@ -274,6 +276,8 @@ class DirtyLog:
             return
         try:
             self.store.flush_legs()
+        except NotResumedError:
+            raise
         except Exception:
             self.clears.disabled = True
             raise

@@ -17,10 +17,8 @@ class BadRequestError(DiskulogError):
     """A request whose payload cannot be what the kernel sends: wrong size, region out of range."""
 
 
-class UnknownLogError(DiskulogError):
-    """A request for a log that was never constructed here; the kernel then constructs it again and asks again."""
-
-    errno = errnos.ESRCH
+class NotResumedError(DiskulogError):
+    """Legs that were to be flushed for a log that is suspended, fenced or gone: nothing is known of them."""
 
 
 class LogFailedError(DiskulogError):

@@ -265,6 +265,7 @@ class _NoStore:
     """Stands where a device could not be opened: the log stays blind, so nobody asks for bits."""
 
     device_number = None
+    legs_failed = False
 
     def latch_failure(self) -> None:
         """Do nothing: what could not be opened is asked again by every worker."""

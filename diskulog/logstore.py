@@ -19,6 +19,7 @@ class LogStore(Protocol):
 
     clean: bitarray
     in_sync: bitarray
+    legs_failed: bool  # a leg could not be flushed since the last activation; what its cache lost stays dirty
 
     def commit(self, first_region: int, last_region: int) -> None:
         """Make the clean bits of these regions durable."""

@@ -49,7 +49,7 @@ class Mirror(Protocol):
         """Find the legs and hold a descriptor of each, so that a write error of theirs is not missed."""
 
     def flush_legs(self) -> None:
-        """Flush the write cache of every leg; raises DeviceError."""
+        """Flush the write cache of every leg; raises DeviceError, NotResumedError."""
 
     def suspended(self) -> bool:
         """Tell whether every mirror on the log device is suspended."""
@@ -62,7 +62,7 @@ class Mirror(Protocol):
 
 
 class Latch(Protocol):
-    """Remembers across workers that this luid's log failed."""
+    """Remembers across workers that this luid's log failed, or a leg of its mirror."""
 
     def set(self) -> None:
         """Remember."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from diskulog.device import node_of
-from diskulog.errors import DeviceError
+from diskulog.errors import DeviceError, NotResumedError
 
 _SYS_DEV: Final = Path("/sys/dev/block")
 
@@ -51,6 +51,7 @@ class SysfsMirror:
 
         Raises:
             DeviceError: a leg cannot be flushed, or none is found: then nothing may be called clean.
+            NotResumedError: the log is not live any more.
         """
         self._refuse_when_closed()
         self._find()
@@ -73,7 +74,7 @@ class SysfsMirror:
     def _refuse_when_closed(self) -> None:
         if not self._open:
             self.close()
-            raise DeviceError(f"legs of the mirror on {self._number}", OSError(errno.EBADF, "the log is not resumed"))
+            raise NotResumedError(f"legs of the mirror on {self._number}: the log is not resumed")
 
     def suspended(self) -> bool:
         """Tell whether every mirror on the log device is suspended; True when sysfs does not say."""

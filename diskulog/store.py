@@ -10,7 +10,7 @@ from dataclasses import replace
 from bitarray import bitarray
 
 from diskulog import ondisk, verdict
-from diskulog.errors import LogFailedError, RefusedError
+from diskulog.errors import DeviceError, LogFailedError, RefusedError
 from diskulog.logstore import Opening
 from diskulog.mapped import MappedLog, store_zeros
 from diskulog.media import Device, Host, Latch, Mirror
@@ -22,9 +22,12 @@ from diskulog.verdict import Verdict
 class DiskStore:
     """A log device in use by one luid. Its methods block and are called one at a time."""
 
-    def __init__(self, device: Device, mirror: Mirror, opening: Opening, host: Host, latch: Latch) -> None:
+    def __init__(
+        self, device: Device, mirror: Mirror, opening: Opening, host: Host, latch: Latch, leg_latch: Latch
+    ) -> None:
         """Take an open device; nothing is read before ``check``."""
         self.device_number: str | None = device.number
+        self.legs_failed = False
         self.clean = bitarray(endian="little")
         self.in_sync = bitarray(endian="little")
         self._device = device
@@ -32,6 +35,7 @@ class DiskStore:
         self._opening = opening
         self._host = host
         self._latch = latch
+        self._leg_latch = leg_latch
         self._mapped: MappedLog | None = None
         self._extension: Extension | None = None
 
@@ -78,7 +82,7 @@ class DiskStore:
         self._write_open(luid)
         if found.new_clean:
             self._store_new_clean(mapped, found)
-        self._latch.clear()
+        self._forget_failures()
         self._mirror.look()
         return found.messages
 
@@ -110,8 +114,13 @@ class DiskStore:
         return self._latch.is_set()
 
     def flush_legs(self) -> None:
-        """Flush the write cache of every leg."""
-        self._mirror.flush_legs()
+        """Flush the write cache of every leg; one that fails may have lost what only an activation finds again."""
+        try:
+            self._mirror.flush_legs()
+        except DeviceError:
+            self.legs_failed = True
+            self._leg_latch.set()
+            raise
 
     def mirror_suspended(self) -> bool:
         """Tell whether every mirror on this log device is suspended."""
@@ -143,9 +152,8 @@ class DiskStore:
         head = self._device.read(0, HEAD_BYTES)
         verdict.refuse(head, self._opening.uuid, self._opening.args, self._device.size_bytes, self._device.block_bytes)
         mapped = self._log()
-        geometry = mapped.geometry
-        count = geometry.region_count
-        medium = ondisk.bits_from(self._device.read(CLEAN_OFFSET_BYTES, geometry.bitmap_bytes), count)
+        count = mapped.geometry.region_count
+        medium = ondisk.bits_from(self._device.read(CLEAN_OFFSET_BYTES, mapped.geometry.bitmap_bytes), count)
         bits = medium & mapped.clean[:count] & mapped.in_sync[:count]
         store_zeros(bits, late_marks)
         lost = mapped.clean.count(1, 0, count) - bits.count()
@@ -156,7 +164,7 @@ class DiskStore:
         mapped.store_sync(bits)
         mapped.commit_sync()
         self._write_open(luid)
-        self._latch.clear()
+        self._forget_failures()
         self._mirror.look()
         return (f"its device had failed; {lost} regions that seemed clean are dirty",) if lost else ()
 
@@ -178,9 +186,8 @@ class DiskStore:
     def _is_mine(self, luid: int, states: tuple[State, ...]) -> bool:
         # the medium's word: an O_DIRECT read has the old worker's stores written back first
         device = self._device
-        extension = verdict.kept_by(
-            device.read(0, HEAD_BYTES), self._opening, self._host.boot_id, luid, device.size_bytes
-        )
+        head = device.read(0, HEAD_BYTES)
+        extension = verdict.kept_by(head, self._opening, self._host.boot_id, luid, device.size_bytes)
         if extension is None or extension.state not in states:
             return False
         if extension.state is State.CLOSED:
@@ -195,9 +202,9 @@ class DiskStore:
     def _take_over(self) -> None:
         # Both bitmaps as they stand in the page cache. What a dead worker's stores or a failed msync left there looks
         # the same as what is on the medium: every page is stored anew and written before the first answer.
-        extension = self._known_extension()
-        self._map(verdict.geometry_of(extension)).rewrite()
+        self._map(verdict.geometry_of(self._known_extension())).rewrite()
         self.commit_all()
+        self.legs_failed = self._leg_latch.is_set()
         self._mirror.look()
 
     def _judge(self) -> Verdict:
@@ -272,6 +279,11 @@ class DiskStore:
         mapped.commit_sync()
         mapped.clean[found.known : count] = 1
         mapped.commit_clean()
+
+    def _forget_failures(self) -> None:
+        self._latch.clear()
+        self._leg_latch.clear()
+        self.legs_failed = False
 
     def _write(self, extension: Extension) -> None:
         self._log().store_extension(extension)

@@ -128,7 +128,7 @@ class CrashDevice:
         self.map_failure: OSError | None = None
         self.on_step: Callable[[str], None] | None = None
         self.closed = False
-        self.latches: dict[tuple[bytes, int], FakeLatch] = {}
+        self.latches: dict[tuple[bytes, int, str], FakeLatch] = {}
         self._seen = bytes(self.live)
         self._versions: dict[int, list[bytes]] = {}
 

@@ -41,6 +41,7 @@ class Machine:
         # the legs' caches
         self.cached: set[int] = set()
         self.covered: set[int] | None = None
+        self.lost: set[int] = set()  # by a cache whose flush failed: these legs differ until a resync
         self.start_worker()
         assert self.entry.store.activate(LUID, fresh=True) == ()
         self.entry.log.go_live()
@@ -111,12 +112,16 @@ class Machine:
         if not self.lanes[Lane.LEGS]:
             return
         self.legs_flush_begins()
+        flushed = self.covered & self.cached
+        self.cached -= flushed
         if self.mirror.failure is None:
-            for region in self.covered & self.cached:
-                self.cached.discard(region)
+            for region in flushed - self.lost:
                 self.differ[region] = 0
+        else:
+            self.lost |= flushed  # its cache has dropped them, and the next flush finds nothing wrong
         self.covered = None
         self._work(Lane.LEGS)
+        self.mirror.failure = None
 
     def write(self, region: int) -> None:
         if region in self.asking or region in self.failed_regions or region == self.recovering or not self.log.live:
@@ -181,6 +186,7 @@ class Machine:
         if region is not None and region not in self.asking and self.log.live:
             self.recovering = None
             self.cached.add(region)
+            self.lost.discard(region)
             self.failed_regions.discard(region)
             self.log.set_in_sync(region)
             self.log.clear([region])

@@ -59,6 +59,7 @@ class Disk:
         self.calls: Counter[str] = Counter()
         self.suspended = False
         self.held = True
+        self.legs_failed = False
         self.on_leg_flush: Callable[[bool], None] = lambda _: None
 
     def format(self, uuid: bytes = UUID, regions: int = REGIONS, dirty: Iterable[int] = ()) -> "Disk":
@@ -196,6 +197,7 @@ class MemoryStore:
             if args.sync.value == "sync":
                 disk.cached_clean.setall(0)
             disk.cached_sync = disk.cached_clean.copy()
+            disk.legs_failed = False
             disk.rewrite()
         disk.state, disk.live, disk.uuid = "open", (self._boot, luid), self.opening.uuid
         disk.latched = None
@@ -208,6 +210,10 @@ class MemoryStore:
         self._mapped = True
         disk.rewrite()
         return True
+
+    @property
+    def legs_failed(self) -> bool:
+        return self.disk.legs_failed
 
     def latch_failure(self) -> None:
         self.disk.latched = (self._boot, self.opening.luid)
@@ -231,6 +237,7 @@ class MemoryStore:
         disk.cached_clean, disk.cached_sync = bits, bits.copy()
         disk.rewrite()
         disk.state, disk.live, disk.latched = "open", (self._boot, luid), None
+        disk.legs_failed = False
         return (f"{lost} regions that seemed clean are dirty",) if lost else ()
 
     def commit(self, first_region: int, last_region: int) -> None:
@@ -253,6 +260,7 @@ class MemoryStore:
         try:
             self._enter("flush_legs", mapped=False)
         except BaseException:
+            self.disk.legs_failed = True
             self.disk.on_leg_flush(False)
             raise
         self.disk.on_leg_flush(True)

@@ -43,8 +43,8 @@ def store_on(
     mirror: FakeMirror | None = None,
     reconnect: bool = False,
 ) -> DiskStore:
-    latch = device.latches.setdefault((boot, luid), FakeLatch())
-    return DiskStore(device, mirror or FakeMirror(), opening(args, luid, reconnect=reconnect), host(boot), latch)
+    latches = [device.latches.setdefault((boot, luid, what), FakeLatch()) for what in ("log", "legs")]
+    return DiskStore(device, mirror or FakeMirror(), opening(args, luid, reconnect=reconnect), host(boot), *latches)
 
 
 def ones(count: int, zeros: Iterable[int] = ()) -> bitarray:

@@ -109,13 +109,28 @@ def test_a_write_between_the_stored_clear_and_its_msync_is_dirty_when_it_is_ackn
     assert 0 in machine.writing
 
 
-def test_legs_that_cannot_be_flushed_leave_their_regions_dirty_until_resume(machine):
+@pytest.mark.parametrize("between", ["suspend_and_resume", "worker_dies", "round"])
+def test_what_a_leg_lost_stays_dirty_though_its_next_flush_succeeds(machine, between):
+    written(machine)
+    play(machine, [("leg_flush_will_fail", 0), ("write_ends", 0), ("clear", 0), ("round", 0), ("legs_flushed", 0)])
+    assert machine.lost == {0}
+    play(machine, [(between, 0), ("write", 0), ("device_works", 0), ("write_ends", 0), ("clear", 0)])
+    play(machine, [("round", 0), ("legs_flushed", 0), ("device_works", 0)])
+    assert not machine.entry.store.clean[0]
+    assert machine.log.clears.disabled
+
+
+def test_legs_that_cannot_be_flushed_leave_their_regions_dirty_until_an_activation(machine):
     written(machine)
     play(machine, [("leg_flush_will_fail", 0), ("write_ends", 0), ("clear", 0), ("round", 0), ("legs_flushed", 0)])
     assert not machine.entry.store.clean[0]
     assert machine.log.clears.disabled
     play(machine, [("suspend_and_resume", 0), ("write", 0)])
+    assert machine.log.clears.disabled
+    machine.entry.store.activate(machine.entry.luid, fresh=True)
+    machine.log.go_live()
     assert not machine.log.clears.disabled
+    assert not machine.log.region_in_sync(0)
 
 
 def test_a_suspend_whose_legs_cannot_be_flushed_closes_with_the_regions_dirty(machine):

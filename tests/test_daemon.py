@@ -99,6 +99,7 @@ def undisturbed() -> Iterator[None]:
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    journal.drain(10)
     root.handlers[:], root.propagate, root.level = before[0], before[1], before[2]
     signal.set_wakeup_fd(-1)
 

@@ -388,7 +388,11 @@ class TestAStoreOnARealDevice:
         def make(content: bytes, count: int = 100, sector: int = 512):
             node, medium = make_loop(content, "--sector-size", str(sector))
             host = Host(logs.BOOT, "anvil", lambda: 1_700_000_000.0)
-            return DiskStore(BlockDevice(node), FakeMirror(), opening(table(count)), host, FakeLatch()), medium, node
+            return (
+                DiskStore(BlockDevice(node), FakeMirror(), opening(table(count)), host, FakeLatch(), FakeLatch()),
+                medium,
+                node,
+            )
 
         return make
 

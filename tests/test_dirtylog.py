@@ -10,7 +10,7 @@ import pytest
 from diskulog import ctr
 from diskulog.clears import ClearPolicy
 from diskulog.dirtylog import DirtyLog, Phase
-from diskulog.errors import BadRequestError, LogFailedError
+from diskulog.errors import BadRequestError, LogFailedError, NotResumedError
 from diskulog.logstore import Opening
 from diskulog.work import Lane, Steps, wait
 from tests.fake_host import UUID, Disk, Executor, MemoryStore, ctr_string, io_error
@@ -371,7 +371,7 @@ def test_a_region_that_lost_its_sync_during_the_leg_flush_is_not_stored():
     assert bench.disk.dirty() == [3, 4]
 
 
-def test_a_failed_leg_flush_stores_no_clear_until_resume():
+def test_a_failed_leg_flush_stores_no_clear_until_an_activation():
     bench = Bench(dirty=[3, 4])
     bench.disk.fail("flush_legs")
     bench.log.clear([3])
@@ -381,10 +381,25 @@ def test_a_failed_leg_flush_stores_no_clear_until_resume():
     assert bench.disk.dirty() == [3, 4]
     assert not bench.log.failed
     bench.mark_and_flush(5)
+    bench.log.go_live()  # a plain resume: what the leg lost before it is still lost
+    bench.log.clear([5])
+    bench.finish(bench.log.store_clears())
+    assert bench.disk.dirty() == [3, 4, 5]
+    bench.disk.legs_failed = False  # as an activation does, which resyncs what is dirty
     bench.log.go_live()
     bench.log.clear([5])
     bench.finish(bench.log.store_clears())
     assert bench.disk.dirty() == [3, 4]
+
+
+def test_a_log_that_is_not_resumed_any_more_says_nothing_of_its_legs():
+    bench = Bench(dirty=[3, 4])
+    bench.disk.fail("flush_legs", NotResumedError("legs"))
+    bench.log.clear([3])
+    bench.finish(bench.log.store_clears())
+    bench.log.clear([4])
+    bench.finish(bench.log.store_clears())
+    assert bench.disk.dirty() == [3]
 
 
 def test_a_leg_flush_that_takes_too_long_drops_its_clears_only():

@@ -11,7 +11,7 @@ from diskulog import errors
     [
         (errors.DiskulogError("x"), errno.EINVAL),
         (errors.BadRequestError("x"), errno.EINVAL),
-        (errors.UnknownLogError("x"), errno.ESRCH),
+        (errors.NotResumedError("x"), errno.EINVAL),
         (errors.LogFailedError("x"), errno.EIO),
         (errors.RefusedError("a", "b", "c"), errno.EINVAL),
         (errors.BadLogError("x"), errno.EINVAL),

@@ -18,6 +18,7 @@ def undisturbed() -> Iterator[None]:
     root = logging.getLogger("diskulog")
     before = (root.handlers[:], root.propagate, root.level)
     yield
+    journal.drain(10)
     root.handlers[:], root.propagate, root.level = before[0], before[1], before[2]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from diskulog import mirror as module
-from diskulog.errors import DeviceError
+from diskulog.errors import DeviceError, NotResumedError
 from diskulog.mirror import SysfsMirror, stands_on_served_mirror
 
 
@@ -146,7 +146,7 @@ class TestLegs:
     def test_a_flush_that_comes_after_the_close_opens_nothing(self, mirrored, synced):
         mirror = resumed("8:32")
         mirror.close()
-        with pytest.raises(DeviceError, match="the log is not resumed"):
+        with pytest.raises(NotResumedError, match="the log is not resumed"):
             mirror.flush_legs()
         assert synced == []
         assert held_legs() == set()

@@ -143,7 +143,12 @@ class TestActivation:
         first = extension_of(device.durable)
         other = CrashDevice(device.durable)
         again = DiskStore(
-            other, FakeMirror(), logs.opening(table(COUNT)), logs.host(NEXT_BOOT, 1_800_000_000), FakeLatch()
+            other,
+            FakeMirror(),
+            logs.opening(table(COUNT)),
+            logs.host(NEXT_BOOT, 1_800_000_000),
+            FakeLatch(),
+            FakeLatch(),
         )
         again.activate(LUID, fresh=True)
         found = extension_of(other.durable)

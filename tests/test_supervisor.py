@@ -78,6 +78,7 @@ def undisturbed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    journal.drain(10)
     root.handlers[:], root.propagate, root.level = before[0], before[1], before[2]
 
 
