@@ -133,7 +133,8 @@ class Daemon:
             logger.warning("%d logs are live: their mirrors' I/O waits until a daemon serves again", live)
         if not self._server.settled():
             logger.error("some logs could not be made durable in %g s", _SETTLE_SECONDS)
-        logger.info("ended; %d requests lost to a full buffer", self._transport.lost)
+        lost, foreign = self._transport.lost, self._transport.foreign
+        logger.info("ended; %d requests lost to a full buffer, %d of processes dropped", lost, foreign)
 
 
 def open_disk_store(opening: Opening, host: Host, run_directory: Path) -> DiskStore:

@@ -7,6 +7,7 @@ Lives here: joining, receiving, replying, and who else listens. Does not know wh
 import errno
 import logging
 import socket
+import time
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from pyroute2 import netns
 from pyroute2.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_CONNECTOR, SOL_NETLINK
 
 from diskulog import wire
+from diskulog.complaints import Complaints
 from diskulog.errors import RefusedError
 from diskulog.handover import Handover, KeptLog
 
@@ -55,6 +57,7 @@ class Transport:
             self._socket.close()
             raise
         self._handover = handover
+        self._complain = Complaints(logger, time.monotonic)
         self.lost = 0
         self.foreign = 0
 
@@ -79,11 +82,13 @@ class Transport:
                     raise
                 if error.errno == errno.ENOBUFS:
                     self.lost += 1
+                    self._complain.say("lost", "requests do not fit the receive buffer; the kernel asks again")
                 continue
             if sender[0] == 0:
                 return handover.buffer[:size]
             handover.make_room_from_nobody()
             self.foreign += 1  # a process: never heard, root's neither
+            self._complain.say("foreign", "netlink port %d sends what only the kernel may; it is dropped", sender[0])
 
     def send(self, reply: bytes | bytearray) -> None:
         """Send a reply to the kernel; if it has no room now, it will ask again."""
@@ -92,7 +97,7 @@ class Transport:
             self._socket.sendto(reply, (0, 0))
         except OSError as error:
             # nothing is lost: the kernel asks again after 15 s
-            logger.warning("a reply could not be sent: %s", error.strerror)
+            self._complain.say("reply", "a reply could not be sent: %s", error.strerror)
         self._handover.answered(reply)
 
     def left_behind(self) -> tuple[list[KeptLog], list[int]]:

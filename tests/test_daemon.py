@@ -50,7 +50,7 @@ class FakeTransport:
 
     def __init__(self) -> None:
         self.asked_again: list[int] = []
-        self.port, self.lost, self.closed = 4711, 0, False
+        self.port, self.lost, self.foreign, self.closed = 4711, 0, 0, False
         self.answers: list[Answer] = []
         self.waiting = False
         self._event = os.eventfd(1, os.EFD_NONBLOCK)
@@ -137,7 +137,7 @@ class TestItsEnd:
         assert run(tmp_path) == (Exit.FINE, [])
         assert lines(capfd) == [
             "<6>ready, version of the requests 1 to 3, netlink port 4711",
-            "<6>ended; 0 requests lost to a full buffer",
+            "<6>ended; 0 requests lost to a full buffer, 0 of processes dropped",
         ]
 
     def test_sigint_does_too(self, tmp_path, capfd):

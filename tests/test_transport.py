@@ -155,16 +155,18 @@ class TestReceiving:
         transport.receive()
         assert bytes(first) == b"two"
 
-    def test_processes_are_not_heard_but_counted(self, monkeypatch):
+    def test_processes_are_not_heard_but_counted_and_one_is_named(self, monkeypatch, caplog):
         transport, _ = scripted(monkeypatch, (b"forged", 4242), b"kernel", (b"forged too", 1))
         assert received(transport) == [b"kernel"]
         assert transport.foreign == 2
+        assert caplog.messages == ["netlink port 4242 sends what only the kernel may; it is dropped"]
 
-    def test_a_full_buffer_is_counted_and_survived(self, monkeypatch):
+    def test_a_full_buffer_is_counted_and_survived_and_told_once(self, monkeypatch, caplog):
         full = OSError(errno.ENOBUFS, "No buffer space available")
         transport, _ = scripted(monkeypatch, full, b"one", full, b"two")
         assert received(transport) == [b"one", b"two"]
         assert transport.lost == 2
+        assert caplog.messages == ["requests do not fit the receive buffer; the kernel asks again"]
 
     def test_an_interrupted_call_is_made_again(self, monkeypatch):
         transport, _ = scripted(monkeypatch, InterruptedError(errno.EINTR, "Interrupted"), b"one")
