@@ -108,6 +108,10 @@ class Daemon:
         return self._process.pid
 
     @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "diskulog", "serve", "--config", str(self.config)]
+
+    @property
     def worker(self) -> int:
         """The daemon's only child."""
         (child,) = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
@@ -118,8 +122,7 @@ class Daemon:
             return
         with self.log.open("ab") as out:
             start = out.tell()
-            command = [sys.executable, "-m", "diskulog", "serve", "--config", str(self.config)]
-            self._process = subprocess.Popen(command, stderr=out, stdout=out)
+            self._process = subprocess.Popen(self.command, stderr=out, stdout=out)
         until("the daemon is ready", lambda: "ready" in self.said(start) or self._process.poll() is not None)
         assert self._process.poll() is None, self.said(start)
 
