@@ -263,6 +263,13 @@ def scramble(mirror: Mirror) -> None:
         write(leg, 0, os.urandom(mirror.length * SECTOR_BYTES) if number else bytes(mirror.length * SECTOR_BYTES))
 
 
+def switch(name: str, table: str) -> None:
+    """Give a mapped device another table at once."""
+    run("dmsetup", "load", name, "--table", table)
+    run("dmsetup", "suspend", "--noflush", name)
+    run("dmsetup", "resume", name)
+
+
 def forget(name: str) -> None:
     """Remove a mapped device if it is there, whatever state it is in."""
     if name in run("dmsetup", "ls", check=False):

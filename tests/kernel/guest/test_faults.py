@@ -10,16 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.guest.load import Writer, wrong_blocks
-from tests.kernel.guest.rig import Daemon, Mirror, forget, read, run, scramble, until, write, zero
+from tests.kernel.guest.rig import Daemon, Mirror, forget, read, run, scramble, switch, until, write, zero
 
 _GONE = "/dev/mapper/faulty"
-
-
-def switch(name: str, table: str) -> None:
-    """Give a mapped device another table at once."""
-    run("dmsetup", "load", name, "--table", table)
-    run("dmsetup", "suspend", "--noflush", name)
-    run("dmsetup", "resume", name)
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_a_reader_of_the_log_that_does_not_read_stops_nothing(mirror: Mirror, da
         mirror.remove()
         assert mirror.differing() == []
         said = b""
-        while said.count(b"destroyed") < 4:
+        while b"destroyed" not in said:  # the second worker's; what the first had not written went with it
             said += os.read(read_end, 65536)
         assert b"a new one starts" in said
         deaf.terminate()

@@ -2,8 +2,14 @@
 """Nothing is left behind: descriptors, threads and memory stay what they were over many lives of logs."""
 
 import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
 
-from tests.kernel.guest.rig import Daemon, Mirror, fails, forget, run, until
+from tests.kernel.guest.load import Writer
+from tests.kernel.guest.rig import Daemon, Mirror, fails, forget, run, switch, until
 
 _LIVES = 25
 
@@ -39,3 +45,96 @@ def test_many_lives_and_refusals_leak_nothing(mirror: Mirror, daemon: Daemon) ->
     until("descriptors and threads are what they were", lambda: used(daemon) <= before)
     # a megabyte is what the allocator may keep; a leaked mapping or log a life is more
     assert resident_kib(daemon) - memory < 1024
+
+
+_WATCHED = """
+import os, sys
+seen = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+from diskulog import cli
+sys.addaudithook(
+    lambda event, arguments: event in ("open", "import") and os.write(seen, f"{event} {arguments[0]}\\n".encode())
+)
+cli.main()
+"""
+
+
+def test_after_its_start_the_daemon_imports_nothing_and_opens_only_what_no_file_system_holds(
+    mirror: Mirror, daemon: Daemon, tmp_path: Path
+) -> None:
+    # anything else may lie on a mirror that waits for the answer
+    daemon.stop()
+    seen = tmp_path / "opened"
+    command = [sys.executable, "-c", _WATCHED, str(seen), *daemon.command[3:]]
+    watched = subprocess.Popen(command, stderr=subprocess.PIPE)
+    assert watched.stderr is not None
+    try:
+        while b"ready" not in watched.stderr.readline():
+            assert watched.poll() is None
+        started = seen.stat().st_size
+        assert started, "the watch sees nothing"
+        run("dmsetup", "create", "faulty", "--table", "0 8192 linear /dev/ram2 0")
+        mirror.log = "/dev/mapper/faulty"
+        mirror.create()
+        mirror.wait_in_sync()
+        mirror.write_some(1)
+        mirror.wait_clean()
+        mirror.suspend()
+        mirror.resume()
+        mirror.load(mirror.table())
+        mirror.resume()
+        fails("dmsetup", "create", "bad", "--table", mirror.table().replace(mirror.uuid, "UUID-wrong"))
+        forget("bad")
+        os.kill(int(Path(f"/proc/{watched.pid}/task/{watched.pid}/children").read_text()), signal.SIGKILL)
+        mirror.write_some(2)
+        mirror.features = ""  # dm ignores the failure, so that nothing has to be freed
+        mirror.load(mirror.table())
+        mirror.resume()
+        switch("faulty", "0 8192 error")
+        mirror.write_some(3)
+        assert mirror.status().endswith(" D")
+        switch("faulty", "0 8192 linear /dev/ram2 0")
+        mirror.suspend()
+        mirror.resume()
+        assert mirror.status().endswith(" A")
+        watched.terminate()
+        assert b"Traceback" not in watched.stderr.read()
+        assert watched.wait(60) == 0
+        opened = seen.read_bytes()[started:].decode().splitlines()
+        assert any("/dev/" in line for line in opened)
+        allowed = ("open /dev/", "open /sys/", "open /proc/", "open /run/diskulog/")
+        assert [line for line in opened if not line.startswith(allowed)] == []
+    finally:
+        watched.kill()
+        watched.wait()
+        watched.stderr.close()
+        daemon.start()
+        forget(mirror.name)
+        forget("faulty")
+
+
+def test_load_makes_the_worker_no_larger(mirror: Mirror, daemon: Daemon) -> None:
+    mirror.create()
+    mirror.wait_in_sync()
+    with Writer(mirror.device, mirror.length * 512) as writer:
+        until("everything was used once", lambda: writer.count > 300)
+        before = resident_kib(daemon)
+        until("it has worked", lambda: writer.count > 2000)
+    assert resident_kib(daemon) - before < 256
+    with open(f"/proc/{daemon.worker}/status") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    assert fields["VmSwap"].split() == ["0", "kB"]
+    locked, size = int(fields["VmLck"].split()[0]), int(fields["VmSize"].split()[0])
+    assert locked > size / 2, "memory is not locked"
+    with open(f"/proc/{daemon.worker}/oom_score_adj") as score:
+        assert int(score.read()) == -1000
+
+
+def test_nobody_but_root_reads_or_changes_what_the_daemon_keeps(mirror: Mirror, daemon: Daemon) -> None:
+    mirror.word = "core"
+    mirror.create()
+    mirror.wait_in_sync()
+    run_directory = Path("/run/diskulog")
+    assert stat.S_IMODE(run_directory.stat().st_mode) == 0o755
+    for path in run_directory.rglob("*"):
+        assert path.stat().st_uid == 0
+        assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
