@@ -125,13 +125,12 @@ class BlockDevice:
         Raises:
             DeviceError: the piece does not lie on the device, or cannot be mapped.
         """
-        size = os.lseek(self._fd, 0, os.SEEK_END)  # now: touching what is no longer there would be a SIGBUS, no error
-        if offset_bytes + length_bytes > size:
-            beyond = OSError(errno.ENXIO, f"has {size} bytes, {offset_bytes + length_bytes} are needed")
-            raise DeviceError(f"log device {self.number}", beyond)
-        start = round_down(offset_bytes, mmap.PAGESIZE)
-        end = min(round_up(offset_bytes + length_bytes, mmap.PAGESIZE), size)
         try:
+            size = os.lseek(self._fd, 0, os.SEEK_END)  # now: touching what is no longer there would be a SIGBUS
+            if offset_bytes + length_bytes > size:
+                raise OSError(errno.ENXIO, f"has {size} bytes, {offset_bytes + length_bytes} are needed")
+            start = round_down(offset_bytes, mmap.PAGESIZE)
+            end = min(round_up(offset_bytes + length_bytes, mmap.PAGESIZE), size)
             # an unreadable block would keep mmap() in the kernel for ever, with the interpreter's lock; a read fails
             self.read(start, end - start)
             self._fill_cache(start, end)
@@ -146,6 +145,7 @@ class BlockDevice:
 
     def close(self) -> None:
         """Close every descriptor; windows must be closed before."""
+        self._fd = self._direct_fd = -1  # the numbers may soon be somebody else's
         while self._fds:
             os.close(self._fds.pop())
 

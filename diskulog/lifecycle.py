@@ -24,18 +24,13 @@ logger = logging.getLogger("diskulog.log")
 _UNKNOWN = CtrArgs(2**62, "core", "core", None, 2)
 
 
-def construct(world: World, entry: Entry, data: bytes, previous: Entry | None) -> Steps:
+def construct(world: World, entry: Entry, data: bytes) -> Steps:
     """Answer a first CTR: open and judge the log device, touch nothing, name the device to dm.
-
-    ``previous`` is what was known under the same luid: its DTR never came, or was lost.
 
     Raises:
         RefusedError: with the argument, the reason and the remedy.
         DeviceError: the device cannot be opened or read.
     """
-    if previous is not None:
-        logger.warning("log %s: constructed anew without a DTR; the old one is dropped", previous.name)
-        yield from retire(previous)
     args = ctr.parse(data, clustered_single_host=world.clustered_single_host)
     if not entry.uuid:
         raise RefusedError("uuid", "is empty", "give the mirror's log a uuid")
@@ -53,13 +48,11 @@ def construct(world: World, entry: Entry, data: bytes, previous: Entry | None) -
     return f"{store.device_number}\0".encode() if store.device_number else b""
 
 
-def reconnect(world: World, entry: Entry, data: bytes, previous: Entry | None) -> Steps:
+def reconnect(world: World, entry: Entry, data: bytes) -> Steps:
     """Answer a NUL CTR, the kernel's way to meet a new daemon or one that was deaf: always success, nothing touched."""
     entry.reconnecting = True
     if entry.log is not None:
         return b""
-    if previous is not None:
-        yield from retire(previous)
     entry.fresh = False
     args = _UNKNOWN
     try:
@@ -76,7 +69,7 @@ def reconnect(world: World, entry: Entry, data: bytes, previous: Entry | None) -
 
 def take_over(world: World, entry: Entry, data: bytes) -> Steps:
     """Meet a log again that a dead worker kept: what the kernel's own reconnection does, without the kernel."""
-    yield from reconnect(world, entry, data, None)
+    yield from reconnect(world, entry, data)
     yield from _reconnected(world, entry)
     entry.reconnecting = False  # the kernel knows of no restart: its next RESUME is dm's own
     return b""

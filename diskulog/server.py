@@ -119,27 +119,26 @@ class Server:
     # -- the life of logs ------------------------------------------------------------------------------------------
 
     def _ctr(self, request: Request, entry: Entry | None) -> None:
-        if entry is not None and entry.busy:
-            entry.backlog.append(request)
+        holder = self.world.entries.get(request.luid)
+        if holder is not None and holder.busy:  # also one of another uuid: a thread is at work for it
+            holder.backlog.append(request)
             return
         again = ctr.is_reconnect(request.data)
-        previous = None
         if entry is None or not again:
-            entry, previous = self._new_entry(request)
+            # a luid is a kernel address and comes again; what was known under it has lost its DTR
+            if holder is not None:
+                logger.warning("log %s: constructed anew without a DTR; the old one is dropped", holder.name)
+                self._retire(holder)
+            entry = Entry(request.uuid, request.luid, since_seconds=self.world.now())
+            self.world.entries[request.luid] = entry
         begin = lifecycle.reconnect if again else lifecycle.construct
-        self._change(entry, request, begin(self.world, entry, request.data, previous))
+        self._change(entry, request, begin(self.world, entry, request.data))
 
-    def _new_entry(self, request: Request) -> tuple[Entry, Entry | None]:
-        # a luid is a kernel address and comes again; what was known under it has lost its DTR
-        previous = self.world.entries.get(request.luid)
-        entry = Entry(request.uuid, request.luid, since_seconds=self.world.now())
-        if previous is not None:
-            self._holding.discard(previous)
-            entry.backlog.extend(previous.backlog)
-            previous.backlog.clear()
-            previous.busy = True
-        self.world.entries[request.luid] = entry
-        return entry, previous
+    def _retire(self, entry: Entry) -> None:
+        # as a job of its own, on the lane of its own uuid, behind whatever is still under way there
+        self._holding.discard(entry)
+        del self.world.entries[entry.luid]
+        self._change(entry, None, lifecycle.retire(entry))
 
     def take_over(self, luid: int, uuid: bytes, string: bytes) -> None:
         """Meet a log again that the last worker kept; requests about it wait until that is done."""
@@ -270,9 +269,7 @@ class Server:
                 continue
             if not entry.store.held():
                 logger.warning("log %s: its mirror is gone without a DTR; dropped", entry.name)
-                self._holding.discard(entry)
-                del self.world.entries[entry.luid]
-                self._change(entry, None, lifecycle.retire(entry))
+                self._retire(entry)
 
     def settle(self) -> int:
         """Begin to make every live log durable, before the daemon ends; return how many are live."""
