@@ -93,12 +93,13 @@ def parse(content: bytes, source: str) -> Config:
         return Config.model_validate(tomllib.loads(content.decode()))
     except UnicodeDecodeError as cause:
         raise UsageError(f"configuration {source}: is not UTF-8 at byte {cause.start}") from cause
-    except tomllib.TOMLDecodeError as cause:
-        raise UsageError(f"configuration {source}: is not TOML: {cause}") from cause
     except ValidationError as cause:
         raise UsageError(f"configuration {source}: {_first_reason(cause)}") from cause
+    except (ValueError, RecursionError) as cause:  # also of what is TOML, and more than Python reads
+        raise UsageError(f"configuration {source}: is not TOML: {cause}") from cause
 
 
+_SHOWN_CHARACTERS: Final = 80
 _REASONS: Final = {"extra_forbidden": "is not a known key", "model_type": "must be a section"}
 
 
@@ -108,6 +109,12 @@ def _first_reason(cause: ValidationError) -> str:
     where = f"[{'.'.join(section)}] {key}" if section else f"[{key}]"
     reason = _REASONS.get(first["type"], first["msg"][:1].lower() + first["msg"][1:])
     value = first["input"]
-    said = f" = {value!r}" if isinstance(value, (str, int, float)) and first["type"] != "extra_forbidden" else ""
+    said = f" = {_short(value)}" if isinstance(value, (str, int, float)) and first["type"] != "extra_forbidden" else ""
     more = f" (and {len(others)} more)" if others else ""
     return f"{where}{said}: {reason}{more}"
+
+
+def _short(value: str | int | float) -> str:
+    # Python refuses to write an integer of very many digits
+    text = hex(value) if isinstance(value, int) and abs(value) >= 2**64 else repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

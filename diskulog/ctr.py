@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from diskulog.errors import RefusedError
-from diskulog.units import div_up
+from diskulog.units import MAX_REGION_COUNT, div_up
 
 # A reconnect sends one byte more (the NUL), and a request holds 332 (dm-log-userspace-transfer.c,
 # DM_ULOG_PREALLOCED_SIZE): a longer string could be constructed but never come back after a restart.
 MAX_CTR_BYTES = 331
-MAX_REGION_COUNT = 2**32 - 1  # dm-log.c, create_log_context
 MIN_REGION_SIZE_SECTORS = 2  # dm-log.c, _check_region_size
 MAX_REGION_SIZE_SECTORS = 2**31  # the largest power of two in the kernel's uint32_t
 

@@ -7,20 +7,21 @@ Lives here: bytes to records and back, geometry, checksums. Has no opinion what 
 import hashlib
 import struct
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum, IntEnum
-from typing import Final
+from typing import Any, Final
 
 from bitarray import bitarray
 
 from diskulog.errors import BadLogError
-from diskulog.units import div_up, round_down, round_up
+from diskulog.units import MAX_REGION_COUNT, div_up, round_down, round_up
 
 # The kernel's header, dm-log.c struct log_header_disk: magic, version, nr_regions, little-endian.
 HEADER: Final = struct.Struct("<IIQ")
 MAGIC: Final = 0x4D695272
 VERSION: Final = 2  # 1 is read as 2, dm-log.c read_header
 ALL_REGIONS: Final = 2**64 - 1  # nr_regions of LVM's fresh logs
+_LAST_GENERATION: Final = 2**64 - 1
 
 EXTENSION_OFFSET_BYTES: Final = 512
 EXTENSION_BYTES: Final = 512
@@ -115,6 +116,10 @@ class Extension:
     compatible: int = 0
     incompatible: int = 0
     version: int = EXTENSION_VERSION
+
+    def changed(self, **changes: Any) -> "Extension":
+        """Return it with these changes, one generation on; the last generation stays the last."""
+        return replace(self, generation=min(self.generation + 1, _LAST_GENERATION), **changes)
 
     def pack(self) -> bytes:
         """Return the 512 bytes, checksum included."""
@@ -241,7 +246,8 @@ def fits(geometry: Geometry, device_bytes: int) -> bool:
     """Tell whether both bitmaps lie on the device, apart from each other, at an offset that may be mapped."""
     bitmap = geometry.bitmap_bytes
     return (
-        CLEAN_OFFSET_BYTES + bitmap <= geometry.sync_offset_bytes
+        geometry.region_count <= MAX_REGION_COUNT
+        and CLEAN_OFFSET_BYTES + bitmap <= geometry.sync_offset_bytes
         and geometry.sync_offset_bytes % SYNC_ALIGN_BYTES == 0
         and bitmap <= geometry.sync_capacity_bytes
         and geometry.sync_offset_bytes + bitmap <= device_bytes

@@ -255,14 +255,11 @@ class DiskStore:
     def _write_open(self, luid: int) -> None:
         # (c) From here on no checksum covers the bitmaps, and this luid is the one that is live.
         host, args = self._host, self._opening.args
-        extension = self._known_extension()
         self._write(
-            replace(
-                extension,
+            self._known_extension().changed(
                 state=State.OPEN,
                 target_length_sectors=args.target_length_sectors,
                 region_size_sectors=args.region_size_sectors,
-                generation=extension.generation + 1,
                 resumed_seconds=int(host.clock()),
                 boot_id=host.boot_id,
                 host_name=host.name,

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Sizes and the arithmetic between them.
 
-Lives here: sectors, bytes, rounding. Does not know logs, devices or requests.
+Lives here: sectors, bytes, rounding, how many regions a log may have. Does not know logs, devices or requests.
 """
 
 SECTOR_BYTES = 512
 KIB = 1024
 MIB = 1024 * KIB
+MAX_REGION_COUNT = 2**32 - 1  # dm-log.c, create_log_context
 
 
 def div_up(value: int, divisor: int) -> int:

@@ -207,7 +207,7 @@ def new_extension(opening: Opening, found: Verdict, now_seconds: int) -> Extensi
         sync_offset_bytes=found.geometry.sync_offset_bytes,
         sync_capacity_bytes=found.geometry.sync_capacity_bytes,
         state=State.CLOSED,
-        generation=old.generation + 1 if old else 1,
+        generation=old.changed().generation if old else 1,
         created_seconds=old.created_seconds if old else now_seconds,
         closed_seconds=old.closed_seconds if old else 0,
         compatible=old.compatible if old else 0,

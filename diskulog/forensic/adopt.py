@@ -64,7 +64,7 @@ def plan(image: Image, uuid: str | None, block_bytes: int) -> Plan:
     if nothing is not None:
         if extension is None or uuid in (None, extension.uuid):
             return Plan(f"nothing to adopt: {nothing}")
-        renamed = replace(extension, uuid=uuid or "", generation=extension.generation + 1, live_token=bytes(8))
+        renamed = extension.changed(uuid=uuid or "", live_token=bytes(8))
         return Plan(f"the uuid becomes {uuid}, was {extension.uuid}; nothing else to adopt", renamed.pack())
     if extension is None:
         extension = _fresh(image, uuid)
@@ -102,15 +102,15 @@ def _released(image: Image, extension: Extension, uuid: str | None, block_bytes:
         except BadLogError as cause:
             raise RefusedError(image.name, str(cause), "use a larger device") from cause
     length = extension.target_length_sectors
-    return replace(
-        extension,
+    if count != extension.region_count:
+        length = count * extension.region_size_sectors
+    return extension.changed(
         uuid=extension.uuid if uuid is None else uuid,
-        target_length_sectors=length if count == extension.region_count else count * extension.region_size_sectors,
+        target_length_sectors=length if length < 2**64 else 0,  # of sizes that cannot be: not known
         region_count=count,
         sync_offset_bytes=geometry.sync_offset_bytes,
         sync_capacity_bytes=geometry.sync_capacity_bytes,
         state=State.RELEASED,
-        generation=extension.generation + 1,
         boot_id=bytes(16),  # no live log of this boot may be found again in it
         live_token=bytes(8),
         clean_crc32=0,

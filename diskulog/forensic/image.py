@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from diskulog import ondisk, sysfs
-from diskulog.ctr import MAX_REGION_COUNT
 from diskulog.errors import BadLogError
 from diskulog.forensic.source import CHUNK_BYTES, Source
 from diskulog.ondisk import Dialect, Extension, Header, State
-from diskulog.units import MIB, div_up
+from diskulog.units import MAX_REGION_COUNT, MIB, div_up
 
 # LVM's fresh log claims 2^64-1 regions: as many bits are read as the device holds, and not more than 2^27.
 MAX_UNCOUNTED_BYTES: Final = 16 * MIB
