@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The fuzzer itself: a short run of every target, mistakes that it must find, and images that claim 2^60 regions."""
 
-import importlib.util
 import json
+import runpy
 import struct
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from hypothesis import given
@@ -22,20 +20,12 @@ from diskulog.work import Work
 from tests import fake_kernel as kernel
 from tests import images, logs
 from tests.fake_host import UUID, ctr_string
+from tools.fuzzing import corpus, engines, targets
+from tools.fuzzing.targets import TARGETS, Failure, Target
 
 ROOT = Path(__file__).parent.parent
+COMMAND = ROOT / "tools" / "fuzz"
 
-
-def _loaded() -> ModuleType:
-    loader = SourceFileLoader("tools_fuzz", str(ROOT / "tools" / "fuzz"))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    made = sys.modules[loader.name] = importlib.util.module_from_spec(spec)
-    loader.exec_module(made)
-    return made
-
-
-fuzz = _loaded()
 
 # executions of a short run: half a second each
 RUNS = {
@@ -52,7 +42,7 @@ RUNS = {
 
 
 def explore(name: str, seed: int = 0):
-    return fuzz.explore(fuzz.TARGETS[name], RUNS[name], None, seed)
+    return engines.explore(TARGETS[name], RUNS[name], None, seed)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -63,7 +53,7 @@ def test_a_short_run_finds_nothing(name):
 
 
 def test_every_target_has_a_short_run():
-    assert set(RUNS) == set(fuzz.TARGETS)
+    assert set(RUNS) == set(TARGETS)
 
 
 # what would be worthless if it could not fail
@@ -108,9 +98,9 @@ PLANTED = {
     ids=PLANTED,
 )
 def test_a_planted_mistake_is_found(name, where, attribute, mistake, seen, monkeypatch):
-    monkeypatch.setattr(fuzz, "DEADLINE_SECONDS", 0.5)
+    monkeypatch.setattr(targets, "DEADLINE_SECONDS", 0.5)
     monkeypatch.setattr(where, attribute, mistake)
-    with pytest.raises(fuzz.Failure) as caught:
+    with pytest.raises(Failure) as caught:
         explore(name)
     assert caught.value.target == name
     cause = caught.value.__cause__
@@ -130,10 +120,12 @@ def test_a_failure_is_saved_and_can_be_run_again(tmp_path, monkeypatch, capsys):
 
 
 def _command(monkeypatch, directory) -> Callable[..., int]:
+    main = runpy.run_path(str(COMMAND))["main"]
+
     def run(*arguments: str) -> int:
         common = ("tools/fuzz", "--engine", "plain", "--failures", str(directory))
         monkeypatch.setattr(sys, "argv", [*common, *arguments])
-        return fuzz.main()
+        return main()
 
     return run
 
@@ -148,11 +140,11 @@ def test_the_command_runs_every_target_in_a_process_of_its_own(tmp_path, monkeyp
     monkeypatch.setattr(subprocess, "run", run)
     assert _command(monkeypatch, tmp_path)("--seconds", "2", "--seed", "7") == 1
     options = ["--engine", "plain", "--seed", "7", "--failures", str(tmp_path), "--seconds", "2.0"]
-    assert asked == [["--target", name, *options] for name in fuzz.TARGETS]
+    assert asked == [["--target", name, *options] for name in TARGETS]
 
 
 def test_the_command_starts_from_anywhere(tmp_path):
-    command = [sys.executable, str(ROOT / "tools" / "fuzz"), "--target", "wire", "--engine", "plain", "--runs", "50"]
+    command = [sys.executable, str(COMMAND), "--target", "wire", "--engine", "plain", "--runs", "50"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("tools/fuzz: wire: 50 executions, ")
@@ -161,8 +153,8 @@ def test_the_command_starts_from_anywhere(tmp_path):
 def test_the_same_seed_makes_the_same_inputs(monkeypatch):
     def seen(seed: int) -> list[bytes]:
         made: list[bytes] = []
-        target = fuzz.Target(lambda data: made.append(data), "wire", fuzz.TARGETS["wire"].change)
-        fuzz.explore(target, 50, None, seed)
+        target = Target(lambda data: made.append(data), "wire", TARGETS["wire"].change)
+        engines.explore(target, 50, None, seed)
         return made
 
     assert seen(1) == seen(1) != seen(2)
@@ -173,16 +165,16 @@ def test_the_same_seed_makes_the_same_inputs(monkeypatch):
 
 @given(st.lists(st.tuples(st.binary(max_size=20), st.integers(0, 40))).map(lambda ps: b"".join(d * n for d, n in ps)))
 def test_an_input_is_the_same_after_it_was_text(data):
-    assert fuzz.decoded(fuzz.encoded(data)) == data
+    assert corpus.decoded(corpus.encoded(data)) == data
 
 
 def test_the_corpus_is_small_and_every_input_is_in_its_short_form():
-    files = sorted(fuzz.CORPUS.iterdir())
-    assert {path.stem for path in files} == {target.corpus for target in fuzz.TARGETS.values()}
+    files = sorted(corpus.CORPUS.iterdir())
+    assert {path.stem for path in files} == {target.corpus for target in TARGETS.values()}
     assert sum(path.stat().st_size for path in files) < 60 * 1024
     for path in files:
         lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
-        assert lines == [fuzz.encoded(data) for data in fuzz.inputs(path)]
+        assert lines == [corpus.encoded(data) for data in corpus.inputs(path)]
         assert len(set(lines)) == len(lines)
 
 
