@@ -28,9 +28,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("kernel", [os.environ[_KERNEL]] if _IN_GUEST else KERNELS)
 
 
+def _for_guest(item: pytest.Item) -> bool:
+    # other tests with the marker start VMs of their own
+    return "tests/kernel/guest" in item.nodeid
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "tests/kernel/guest" in item.nodeid:
+        if _for_guest(item):
             item.add_marker(pytest.mark.kernel)
             # a loaded machine emulates slowly; on the host the VM's own time limit is the one that counts
             item.add_marker(pytest.mark.timeout(400 if _IN_GUEST else 0))
@@ -85,7 +90,7 @@ def _guest_of(item: pytest.Item) -> Guest:
         # all VMs at once: one processor each, and the tests of one wait while the other's run
         names: dict[str, list[str]] = {}
         for other in item.session.items:
-            if other.get_closest_marker("kernel"):
+            if _for_guest(other):
                 names.setdefault(other.callspec.params["kernel"], []).append(other.nodeid)  # type: ignore[attr-defined]
         base = item.config._tmp_path_factory.mktemp("vm", numbered=True)  # type: ignore[attr-defined]
         for each, wanted in names.items():
@@ -97,7 +102,7 @@ def _guest_of(item: pytest.Item) -> Guest:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
-    if _IN_GUEST or not item.get_closest_marker("kernel"):
+    if _IN_GUEST or not _for_guest(item):
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     told = _guest_of(item).outcome(item.nodeid)
