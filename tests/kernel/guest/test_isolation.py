@@ -76,9 +76,11 @@ def test_a_log_device_that_hangs_stops_its_own_mirror_only_even_when_the_worker_
     slow.wait_in_sync()
     slow.wait_clean()
     run("dmsetup", "suspend", "--noflush", "--nolockfs", "slowlog")
+    since = len(run("dmesg").splitlines())
     with Writer(slow.device, slow.length * 512, seed=2) as stuck, Writer(quick.device, quick.length * 512) as writer:
         until("the other goes on", lambda: writer.count > 50)
         assert stuck.count == 0
+        until("the kernel asks again", lambda: "timed out" in "".join(run("dmesg").splitlines()[since:]))
         worker, start = daemon.worker, daemon.mark()
         os.kill(worker, signal.SIGKILL)  # a thread of it sleeps in the kernel, and cannot be killed
         until("another worker serves", lambda: "took over" in daemon.said(start))
@@ -97,6 +99,26 @@ def test_a_log_device_that_hangs_stops_its_own_mirror_only_even_when_the_worker_
         assert each.differing() == []
     # the stuck thread has come back: what was left of the old worker ends
     until("it is a zombie that holds nothing", lambda: not os.path.exists(f"/proc/{worker}/fd/0"))
+
+
+def test_a_mirror_on_a_mirror_is_served_though_its_leg_waits_for_us_too(mirror: Mirror, daemon: Daemon) -> None:
+    mirror.create()
+    mirror.wait_in_sync()
+    upper = Mirror("upper", [mirror.device, "/dev/ram4"], "/dev/ram6", f"{mirror.uuid}-upper", length=4096)
+    zero(upper.log)
+    try:
+        upper.create()
+        upper.wait_in_sync()
+        with Writer(upper.device, upper.length * 512) as writer:
+            until("writes go through both", lambda: writer.count > 100)
+        upper.wait_clean()  # its legs were flushed: one of them through the log that is served here
+        assert wrong_blocks(writer, upper.device) == []
+        for each in (upper, mirror):
+            each.compare()
+            assert each.differing() == []
+        upper.remove()
+    finally:
+        forget(upper.name)
 
 
 def listens() -> bool:
