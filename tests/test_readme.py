@@ -63,3 +63,14 @@ def test_every_command_is_in_the_table(capfdbinary) -> None:
     assert len(commands) >= 3
     for command in commands:
         assert f"``diskulog {command}" in _README.read_text()
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    promises = re.split(r"^\d+\. ", between("promises"), flags=re.MULTILINE)[1:]
+    top = _README.parent
+    for promise in promises:
+        names = re.findall(r"``((?:G|tests)/[\w/]+\.py)(?:::(\w+))?``", promise)
+        assert names, promise
+        for path, test in names:
+            file = top / path.replace("G/", "tests/kernel/guest/", 1)
+            assert f"def {test or 'test_'}" in file.read_text(), (path, test)
