@@ -7,7 +7,8 @@ Lives here: what a command's words mean and where its output goes. Does not know
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -49,6 +50,8 @@ INSPECT_HELP: Final = f"""Show what a log says: which regions are clean, dirty, 
 
 DEV is a device, a partition, an image file, or '-' for standard input. It reads logs of diskulog and of the kernel's
 own 'disk' log (LVM's _mlog volumes too). A log that is live is read while it changes.
+
+A log of more than 2^27 regions is kept in a temporary file meanwhile (TMPDIR says where), of 1 GiB at most.
 
 \b
 Examples:
@@ -120,18 +123,18 @@ def inspect(
         emit(model.schema() + "\n")
         return
     try:
-        status, output = _inspect(device, as_json, limit, show_map)
+        status, pieces = _inspect(device, as_json, limit, show_map)
     except (Exception, KeyboardInterrupt) as failure:
         if as_json:
             from diskulog.forensic import model
 
             emit(model.render(model.failure(exit_for(failure), _sentence(failure))) + "\n")
         raise
-    emit(output)
+    stream(pieces)  # what fails here leaves a document that is cut off, and does not begin another
     raise typer.Exit(status)
 
 
-def _inspect(device: str | None, as_json: bool, limit: int | None, show_map: bool) -> tuple[Exit, str]:
+def _inspect(device: str | None, as_json: bool, limit: int | None, show_map: bool) -> tuple[Exit, Iterable[str]]:
     if device is None:
         raise UsageError("inspect: DEV is missing: name a device, an image file, or '-'")
     if as_json and (limit is not None or show_map):
@@ -143,9 +146,9 @@ def _inspect(device: str | None, as_json: bool, limit: int | None, show_map: boo
     if as_json:
         from diskulog.forensic import model
 
-        return found.exit_status, model.render(model.document(found)) + "\n"
+        return found.exit_status, chain(model.pieces(model.document(found)), ["\n"])
     columns = shutil.get_terminal_size().columns if show_map else None
-    return found.exit_status, text.render(found, DEFAULT_LIMIT if limit is None else limit, columns)
+    return found.exit_status, text.pieces(found, DEFAULT_LIMIT if limit is None else limit, columns)
 
 
 @app.command(help=ADOPT_HELP)
@@ -181,7 +184,12 @@ def _ask(device: str, question: str) -> None:
 
 
 def emit(output: str) -> None:
-    """Write to standard output; a reader that went away is not a failure, a full disk is.
+    """Write to standard output, as ``stream`` does."""
+    stream([output])
+
+
+def stream(pieces: Iterable[str]) -> None:
+    """Write to standard output; a reader that went away ends it and is not a failure, a full disk is.
 
     Raises:
         DeviceError: when standard output takes nothing.
@@ -189,7 +197,7 @@ def emit(output: str) -> None:
     try:
         if sys.stdout is None:
             raise OSError(9, "it is closed")
-        sys.stdout.write(output)
+        sys.stdout.writelines(pieces)
         sys.stdout.flush()
     except OSError as cause:
         _discard_output()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from diskulog import __version__, cli, exits, ondisk
 from diskulog.errors import BadLogError, DeviceError, LogFailedError, RefusedError
 from diskulog.exits import Exit, UsageError, exit_for
+from diskulog.forensic import bitmap
 from diskulog.ondisk import State
 from tests import images
 
@@ -472,6 +473,32 @@ def test_a_reader_that_goes_away_keeps_the_exit_code(path):
     command = f"{sys.executable} -m diskulog inspect --limit 0 {path} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr) == (Exit.PROBLEM, b"")
+
+
+def test_a_reader_that_goes_away_ends_the_printing(path):
+    path.write_bytes(images.lvm_fresh(0x55, 2**24 + 1024))  # more than 1 GB of ranges
+    command = f"{sys.executable} -m diskulog inspect --json {path} | head -c 100; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, cwd=ROOT, timeout=60, check=False)
+    assert (done.returncode, len(done.stdout), done.stderr) == (Exit.PROBLEM, 100, b"")
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"), [(KeyboardInterrupt(), Exit.REFUSED), (DeviceError("x", OSError(5, "no")), Exit.IO_ERROR)]
+)
+def test_a_failure_in_the_middle_of_a_document_begins_no_second_one(run, path, monkeypatch, failure, status):
+    def ranges(_):
+        yield 5, 1
+        raise failure
+
+    path.write_bytes(images.kernel())
+    monkeypatch.setattr(bitmap.Regions, "ranges", ranges)
+    code, out, err = run("inspect", "--json", path)
+    assert code == status
+    one_line(err)
+    assert out.startswith('{"format_version":1,')
+    assert out.count("format_version") == 1
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(out)
 
 
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from diskulog import config, ctr, exits, handover, ondisk, verdict, wire
 from diskulog.exits import Exit, UsageError
-from diskulog.forensic import adopt, image, text
+from diskulog.forensic import adopt, bitmap, image, text
 from diskulog.work import Work
 from tests import fake_kernel as kernel
 from tests import images, logs
@@ -65,7 +65,7 @@ def _spin(*_: object) -> str:
 
 
 def _trusting(source, offset_bytes, region_count, which):
-    return source.read(offset_bytes, ondisk.bitmap_bytes(region_count))
+    return bitmap.keep(source, offset_bytes, ondisk.bitmap_bytes(region_count))
 
 
 # what is wrong: the target that finds it, where it is planted, how it is seen
@@ -84,7 +84,7 @@ PLANTED = {
     "any number of regions is possible": ("ctr", ctr, "MAX_REGION_COUNT", 2**64, "AssertionError"),
     "a sync bitmap lies anywhere": ("ondisk", ondisk, "fits", lambda *_: True, "sync bitmap"),
     "a sync bitmap is read wherever it lies": ("store", ondisk, "fits", lambda *_: True, "bytes read of"),
-    "an image's count is believed": ("image", image, "_bitmap", _trusting, "MemoryError"),
+    "an image's count is believed": ("image", image, "_bitmap", _trusting, "Hang"),
     "an image is read for ever": ("image", image, "_refuse", _spin, "Hang"),
     "a host's name moves the cursor": ("image", text, "printable", str, "moves the cursor"),
     "an image that is no log ends in the wrong code": ("inspect", exits, "_BY_CLASS", (), "exit code 5"),

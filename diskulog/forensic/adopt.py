@@ -69,7 +69,7 @@ def plan(image: Image, uuid: str | None, block_bytes: int) -> Plan:
     if extension is None:
         extension = _fresh(image, uuid)
     released = _released(image, extension, uuid, block_bytes)
-    kept = belief.clean_bits(replace(image, sync=None)).count()
+    kept = belief.clean_regions(replace(image, sync=None)).ones
     summary = f"{_EVIDENCE[found]}; adopted, {kept} of {image.bit_count} regions stay clean at the next activation"
     return Plan(summary, released.pack(), _risk(image, kept) if found is Belief.OPEN else None)
 
@@ -119,7 +119,7 @@ def _released(image: Image, extension: Extension, uuid: str | None, block_bytes:
 
 
 def _risk(image: Image, kept: int) -> str:
-    believed = belief.clean_bits(image).count()
+    believed = belief.clean_regions(image).ones
     return (
         f"after a mere crash of diskulog's host nothing must be adopted; "
         f"it would call {kept - believed} regions in sync that may not be: "

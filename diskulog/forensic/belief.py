@@ -8,12 +8,11 @@ prints nothing.
 from enum import Enum
 from typing import Final
 
-from bitarray import bitarray
-
 from diskulog import ondisk
+from diskulog.forensic.bitmap import Bitmap, Regions
 from diskulog.forensic.image import Image
 from diskulog.ondisk import State
-from diskulog.units import round_up
+from diskulog.units import div_up, round_up
 
 
 class Belief(Enum):
@@ -53,26 +52,28 @@ def judge(image: Image) -> Belief:
 def clean_checksum_ok(image: Image) -> bool:
     """Tell whether the clean bitmap is the one that was there at the close."""
     stored = image.extension.clean_crc32 if image.extension else None
-    return ondisk.bitmap_crc32(image.clean, image.bit_count) == stored
+    return _checksum(image.clean, image.bit_count) == stored
 
 
 def sync_checksum_ok(image: Image) -> bool:
     """Tell whether the sync bitmap is the one that was there at the close."""
     if image.extension is None or image.sync is None:
         return False
-    return ondisk.bitmap_crc32(image.sync, image.bit_count) == image.extension.sync_crc32
+    return _checksum(image.sync, image.bit_count) == image.extension.sync_crc32
 
 
-def clean_bits(image: Image) -> bitarray:
+def _checksum(bitmap: Bitmap, region_count: int) -> int:
+    return bitmap.crc32(div_up(region_count, 8))  # as ondisk.bitmap_crc32 of the whole
+
+
+def clean_regions(image: Image) -> Regions:
     """Return the regions that count as clean: with a sync bitmap, only those that are in sync too (rule 6)."""
-    clean = ondisk.bits_from(image.clean, image.bit_count)
-    sync = sync_bits(image)
-    return clean if sync is None else clean & sync
+    return Regions(image.bit_count, (image.clean,) if image.sync is None else (image.clean, image.sync))
 
 
-def sync_bits(image: Image) -> bitarray | None:
+def sync_regions(image: Image) -> Regions | None:
     """Return the regions whose legs are equal, as the log says; None where it does not say."""
-    return None if image.sync is None else ondisk.bits_from(image.sync, image.bit_count)
+    return None if image.sync is None else Regions(image.bit_count, (image.sync,))
 
 
 def stray_bits(image: Image) -> list[str]:
@@ -83,10 +84,10 @@ def stray_bits(image: Image) -> list[str]:
         return []
     end = round_up(image.bit_count, word_bits)
     bitmaps = (("clean", image.clean), ("sync", image.sync))
-    return [name for name, data in bitmaps if data is not None and _any_beyond(data, image.bit_count, end)]
+    return [name for name, bitmap in bitmaps if bitmap is not None and _any_beyond(bitmap, image.bit_count, end)]
 
 
-def _any_beyond(data: bytes, first: int, end: int) -> bool:
+def _any_beyond(bitmap: Bitmap, first: int, end: int) -> bool:
     start = first // 8
-    tail = int.from_bytes(data[start : end // 8], "little")
+    tail = int.from_bytes(bitmap.read(start, end // 8 - start), "little")
     return bool(tail >> (first - start * 8))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A log as it was found: its first 1024 bytes taken apart, and the bytes of its bitmaps.
+"""A log as it was found: its first 1024 bytes taken apart, and its bitmaps as they were read.
 
 Lives here: which bytes to read in which order, and what is no log at all. Does not judge whether the bits can be
 believed, and never writes.
@@ -10,6 +10,8 @@ from typing import Final
 
 from diskulog import ondisk, sysfs
 from diskulog.errors import BadLogError
+from diskulog.forensic import bitmap
+from diskulog.forensic.bitmap import Bitmap
 from diskulog.forensic.source import CHUNK_BYTES, Source
 from diskulog.ondisk import Dialect, Extension, Header, State
 from diskulog.units import MAX_REGION_COUNT, MIB, div_up
@@ -33,8 +35,8 @@ class Image:
     dialect: Dialect
     extension: Extension | None
     bit_count: int
-    clean: bytes
-    sync: bytes | None
+    clean: Bitmap
+    sync: Bitmap | None
     holders: tuple[str, ...] = ()
     same_boot: bool = False
 
@@ -80,7 +82,7 @@ def load(source: Source) -> Image:
         header=header,
         dialect=dialect,
         extension=extension,
-        bit_count=_bit_count(header, extension, len(clean)),
+        bit_count=_bit_count(header, extension, clean.size_bytes),
         clean=clean,
         sync=_sync_bitmap(source, header, extension) if extension else None,
         holders=source.holders,
@@ -122,14 +124,14 @@ def _bit_count(header: Header, extension: Extension | None, read_bytes: int) -> 
     return read_bytes * 8 if counted is None else counted
 
 
-def _clean_bitmap(source: Source, header: Header, extension: Extension | None) -> bytes:
+def _clean_bitmap(source: Source, header: Header, extension: Extension | None) -> Bitmap:
     counted = _counted(header, extension)
     if counted is None:
-        return source.read(ondisk.CLEAN_OFFSET_BYTES, MAX_UNCOUNTED_BYTES)
+        return bitmap.keep(source, ondisk.CLEAN_OFFSET_BYTES, MAX_UNCOUNTED_BYTES)
     return _bitmap(source, ondisk.CLEAN_OFFSET_BYTES, counted, "clean")
 
 
-def _sync_bitmap(source: Source, header: Header, extension: Extension) -> bytes | None:
+def _sync_bitmap(source: Source, header: Header, extension: Extension) -> Bitmap | None:
     count, offset = extension.region_count, extension.sync_offset_bytes
     geometry = ondisk.Geometry(count, offset, extension.sync_capacity_bytes)
     believable = ondisk.fits(geometry, offset + geometry.bitmap_bytes)
@@ -138,7 +140,7 @@ def _sync_bitmap(source: Source, header: Header, extension: Extension) -> bytes 
     return _bitmap(source, offset, count, "sync")
 
 
-def _bitmap(source: Source, offset_bytes: int, region_count: int, which: str) -> bytes:
+def _bitmap(source: Source, offset_bytes: int, region_count: int, which: str) -> Bitmap:
     """Read a bitmap with its padding; the size of the device bounds what is read."""
     needed = offset_bytes + div_up(region_count, 8)
     size = source.size_bytes
@@ -146,10 +148,10 @@ def _bitmap(source: Source, offset_bytes: int, region_count: int, which: str) ->
         raise _cut_off(source, region_count, which, needed, size)
     if region_count > MAX_REGION_COUNT:
         raise BadLogError(f"{source.name} claims {region_count} regions; no mirror has more than {MAX_REGION_COUNT}")
-    data = source.read(offset_bytes, ondisk.bitmap_bytes(region_count))
-    if offset_bytes + len(data) < needed:
+    kept = bitmap.keep(source, offset_bytes, ondisk.bitmap_bytes(region_count))
+    if offset_bytes + kept.size_bytes < needed:
         raise _cut_off(source, region_count, which, needed, None)
-    return data
+    return kept
 
 
 def _cut_off(source: Source, region_count: int, which: str, needed: int, size: int | None) -> BadLogError:

@@ -5,16 +5,21 @@ Lives here: the shape that scripts rely on, and how a report fills it. Judges no
 """
 
 import json
-from typing import Annotated, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Annotated, Final, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from diskulog.exits import Exit
-from diskulog.forensic.report import ERROR, DialectWord, Report, Severity, StateWord, Verdict, runs
+from diskulog.forensic.bitmap import Regions
+from diskulog.forensic.report import ERROR, DialectWord, Report, Severity, StateWord, Verdict
 
 Count = Annotated[int, Field(ge=0)]
 Run = Annotated[tuple[Count, Count], Field(description="[first region, count]")]
+
+_RANGES_A_PIECE: Final = 4096
 
 
 class _Part(BaseModel):
@@ -77,26 +82,59 @@ class InspectDocument(_Part):
     messages: list[MessagePart]
 
 
-def document(subject: Report) -> InspectDocument:
+class Document(NamedTuple):
+    """A document whose ranges are left out, and where they come from: there may be more than memory holds."""
+
+    rest: InspectDocument
+    ranges: Mapping[str, Regions]
+
+
+def document(subject: Report) -> Document:
     """Fill the JSON from a report."""
-    return InspectDocument(
+    rest = InspectDocument(
         exit_status=subject.exit_status,
         log=_log(subject),
-        dirty=list(runs(subject.clean, 0)),
-        out_of_sync=[] if subject.in_sync is None else list(runs(subject.in_sync, 0)),
+        dirty=[],
+        out_of_sync=[],
         messages=[MessagePart(severity=severity, text=_encodable(text)) for severity, text in subject.messages],
     )
+    found = {"dirty": subject.clean, "out_of_sync": subject.in_sync}
+    return Document(rest, {name: regions for name, regions in found.items() if regions is not None})
 
 
-def failure(status: Exit, text: str) -> InspectDocument:
+def failure(status: Exit, text: str) -> Document:
     """Fill the JSON of a command that could not read a log."""
     message = MessagePart(severity=ERROR, text=_encodable(text))
-    return InspectDocument(exit_status=status, log=None, dirty=[], out_of_sync=[], messages=[message])
+    return Document(InspectDocument(exit_status=status, log=None, dirty=[], out_of_sync=[], messages=[message]), {})
 
 
-def render(found: InspectDocument) -> str:
-    """Return the JSON text."""
-    return found.model_dump_json()
+def render(found: Document) -> str:
+    """Return the JSON text, as ``pieces`` yields it."""
+    return "".join(pieces(found))
+
+
+def pieces(found: Document) -> Iterator[str]:
+    """Yield the JSON text of one field after the other, of ranges a few thousand at a time."""
+    before = "{"
+    for name in InspectDocument.model_fields:
+        yield before
+        if name in found.ranges:
+            yield f'"{name}":['
+            yield from _runs(found.ranges[name].ranges())
+            yield "]"
+        else:
+            yield found.rest.model_dump_json(include={name})[1:-1]
+        before = ","
+    yield "}"
+
+
+def _runs(ranges: Iterable[tuple[int, int]]) -> Iterator[str]:
+    # pairs of integers have one form in JSON; the model would make objects of each
+    written = (f"[{first},{count}]" for first, count in ranges)
+    before = ""
+    while piece := ",".join(islice(written, _RANGES_A_PIECE)):
+        yield before + piece
+        before = ","
 
 
 def schema() -> str:

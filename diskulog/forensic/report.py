@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
-from bitarray import bitarray
-
 from diskulog.exits import Exit
 from diskulog.forensic import belief
 from diskulog.forensic.belief import Belief
+from diskulog.forensic.bitmap import Regions
 from diskulog.forensic.image import Image
 from diskulog.ondisk import Dialect, State
 from diskulog.units import SECTOR_BYTES, human_bytes
@@ -81,34 +80,34 @@ class Report:
         return _STATE_WORDS[self.image.extension.state] if self.image.extension else "unknown"
 
     @cached_property
-    def clean(self) -> bitarray:
+    def clean(self) -> Regions:
         """One bit a region: clean, and in sync where that is known."""
-        return belief.clean_bits(self.image)
+        return belief.clean_regions(self.image)
 
     @cached_property
-    def in_sync(self) -> bitarray | None:
+    def in_sync(self) -> Regions | None:
         """One bit a region, None where the log does not say."""
-        return belief.sync_bits(self.image)
+        return belief.sync_regions(self.image)
 
-    @cached_property
+    @property
     def clean_count(self) -> int:
         """Regions that are clean."""
-        return self.clean.count()
+        return self.clean.ones
 
     @property
     def dirty_count(self) -> int:
         """Regions that are not."""
-        return self.image.bit_count - self.clean_count
+        return self.clean.zeros
 
-    @cached_property
+    @property
     def in_sync_count(self) -> int | None:
         """Regions that are in sync."""
-        return None if self.in_sync is None else self.in_sync.count()
+        return None if self.in_sync is None else self.in_sync.ones
 
     @property
     def out_of_sync_count(self) -> int | None:
         """Regions that are not."""
-        return None if self.in_sync_count is None else self.image.bit_count - self.in_sync_count
+        return None if self.in_sync is None else self.in_sync.zeros
 
     @property
     def resync_count(self) -> int | None:
@@ -156,40 +155,28 @@ class Report:
             end = min(end, length)
         return start, max(end - start, 0)
 
-    def bytes_of(self, bits: bitarray, value: int) -> int | None:
+    def bytes_of(self, regions: Regions, value: int) -> int | None:
         """Sum up the mirror's bytes behind the regions whose bit is ``value``; None without a region size."""
-        whole = self.span_bytes(0, 1)
-        if whole is None or not bits:
+        if not regions.count:
             return None
-        last = len(bits) - 1
-        last_bytes = (self.span_bytes(last, 1) or (0, 0))[1]
-        count = bits.count(value)
-        return count * whole[1] if bits[last] != value else (count - 1) * whole[1] + last_bytes
+        return self._sum_bytes(regions.ones if value else regions.zeros, regions.bit(regions.count - 1) == value)
+
+    @property
+    def mirror_bytes(self) -> int | None:
+        """Size of the mirror; None without a region size."""
+        return self._sum_bytes(self.image.bit_count, True) if self.image.bit_count else None
+
+    def _sum_bytes(self, count: int, with_last: bool) -> int | None:
+        """Sum up the bytes of some regions, of which the last may be one."""
+        whole, last = self.span_bytes(0, 1), self.span_bytes(self.image.bit_count - 1, 1)
+        if whole is None or last is None:
+            return None
+        return (count - 1) * whole[1] + last[1] if with_last else count * whole[1]
 
 
 def report(image: Image) -> Report:
     """Judge an image."""
     return Report(image, belief.judge(image))
-
-
-def runs(bits: bitarray, value: int) -> Iterator[tuple[int, int]]:
-    """List the ranges of regions whose bit is ``value`` as (first, count), in order."""
-    first = bits.find(value)
-    while first >= 0:
-        end = bits.find(not value, first)
-        if end < 0:
-            end = len(bits)
-        yield first, end - first
-        first = bits.find(value, end)
-
-
-def run_count(bits: bitarray, value: int) -> int:
-    """Count the ranges of ``runs`` without listing them."""
-    if not bits:
-        return 0
-    changes = int((bits[1:] ^ bits[:-1]).count())
-    # ranges of both values alternate; the first bit says which of them begins
-    return (changes + 2) // 2 if bits[0] == value else (changes + 1) // 2
 
 
 def _verdict(good: bool) -> Verdict:
@@ -238,7 +225,6 @@ def _about_activation(subject: Report) -> Iterator[Message]:
     if count is None:
         return
     everything = subject.belief not in belief.TAKES_CLEAN | belief.TAKES_BOTH
-    bits = bitarray(subject.image.bit_count) if everything else subject.clean
-    size = subject.bytes_of(bits, 0)
+    size = subject.mirror_bytes if everything else subject.bytes_of(subject.clean, 0)
     amount = f" ({human_bytes(size)})" if size is not None else ""
     yield Message(INFO, f"at the next activation {count} region{'s' * (count != 1)}{amount} will be resynced")

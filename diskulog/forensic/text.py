@@ -10,14 +10,14 @@ from itertools import islice
 from typing import Final
 from uuid import UUID
 
-from bitarray import bitarray
-
-from diskulog.forensic.report import Report, run_count, runs
+from diskulog.forensic.bitmap import Regions
+from diskulog.forensic.report import Report
 from diskulog.ondisk import Extension
 from diskulog.units import SECTOR_BYTES, div_up, human_bytes
 
 MAP_CELLS_PER_LINE: Final = 64
 MAP_LINES: Final = 16
+_ROWS_ALIGNED: Final = 4096  # a table of any length is laid out in parts: its columns may widen from one to the next
 _CLEAN, _PARTLY, _DIRTY, _OUT_OF_SYNC = ".", "+", "#", "!"
 
 
@@ -27,23 +27,31 @@ def printable(text: str) -> str:
 
 
 def render(subject: Report, limit: int, map_columns: int | None = None) -> str:
-    """Return the whole text of ``inspect``; at most ``limit`` ranges of each kind, 0 for all.
+    """Return the whole text of ``inspect``, as ``pieces`` yields it."""
+    return "".join(pieces(subject, limit, map_columns))
+
+
+def pieces(subject: Report, limit: int, map_columns: int | None = None) -> Iterator[str]:
+    """Yield the text of ``inspect`` line by line; at most ``limit`` ranges of each kind, 0 for all.
 
     ``map_columns`` is the terminal's width; None leaves the map out.
     """
-    parts = ["\n".join(_block(subject))]
+    for number, part in enumerate(_parts(subject, limit, map_columns)):
+        if number:
+            yield "\n"
+        for line in part:
+            yield f"{line}\n"
+
+
+def _parts(subject: Report, limit: int, map_columns: int | None) -> Iterator[Iterable[str]]:
+    yield _block(subject)
     if map_columns is not None and subject.image.bit_count:
-        parts.append("\n".join(_map(subject, map_columns)))
-    parts += ["\n".join(_ranges(subject, f"{what} regions", bits, limit)) for what, bits in _range_kinds(subject)]
-    parts.append("\n".join(f"{message.severity}: {printable(message.text)}" for message in subject.messages))
-    return "\n\n".join(parts) + "\n"
-
-
-def _range_kinds(subject: Report) -> Iterator[tuple[str, bitarray]]:
+        yield _map(subject, map_columns)
     if subject.dirty_count:
-        yield "dirty", subject.clean
+        yield _ranges(subject, "dirty regions", subject.clean, limit)
     if subject.in_sync is not None and subject.out_of_sync_count:
-        yield "out-of-sync", subject.in_sync
+        yield _ranges(subject, "out-of-sync regions", subject.in_sync, limit)
+    yield (f"{message.severity}: {printable(message.text)}" for message in subject.messages)
 
 
 def _block(subject: Report) -> Iterator[str]:
@@ -75,13 +83,13 @@ def _region_size(extension: Extension | None) -> str:
     return f"{human_bytes(size * SECTOR_BYTES)} ({size} sectors)"
 
 
-def _amount(subject: Report, bits: bitarray, value: int) -> str:
-    count = bits.count(value)
-    if not bits:
+def _amount(subject: Report, regions: Regions, value: int) -> str:
+    count = regions.ones if value else regions.zeros
+    if not regions.count:
         return "0"
-    size = subject.bytes_of(bits, value)
+    size = subject.bytes_of(regions, value)
     tail = f", {human_bytes(size)}" if size is not None else ""
-    return f"{count} ({percent(count, len(bits))}){tail}"
+    return f"{count} ({percent(count, regions.count)}){tail}"
 
 
 def percent(count: int, total: int) -> str:
@@ -113,29 +121,30 @@ def moment(seconds: int) -> str:
         return f"{seconds} seconds since 1970"
 
 
-def _ranges(subject: Report, title: str, bits: bitarray, limit: int) -> Iterator[str]:
-    total = run_count(bits, 0)
-    shown = list(islice(runs(bits, 0), limit or None))
+def _ranges(subject: Report, title: str, regions: Regions, limit: int) -> Iterator[str]:
+    total = regions.range_count
     yield f"{title} ({total} range{'s' * (total != 1)})"
-    spans = [subject.span_bytes(first, count) for first, count in shown]
     header = ["first region", "regions"]
-    rows = [[str(first), str(count)] for first, count in shown]
-    if all(spans):
+    if subject.span_bytes(0, 1):
         header += ["offset in bytes", "length in bytes", ""]
-        for row, span in zip(rows, spans, strict=True):
-            offset, length = span or (0, 0)
-            row += [str(offset), str(length), human_bytes(length)]
-    yield from _table(header, rows)
-    if len(shown) < total:
-        more = total - len(shown)
+    yield from _table(header, (_row(subject, *found) for found in islice(regions.ranges(), limit or None)))
+    if 0 < limit < total:
+        more = total - limit
         yield f"  ... and {more} more range{'s' * (more != 1)} (--limit 0 shows all)"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    lines = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        yield "  " + "   ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+def _row(subject: Report, first: int, count: int) -> list[str]:
+    row, span = [str(first), str(count)], subject.span_bytes(first, count)
+    return [*row, *map(str, span), human_bytes(span[1])] if span else row
+
+
+def _table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
+    lines, widths = [header], [0] * len(header)
+    while lines := [*lines, *islice(rows, _ROWS_ALIGNED)]:
+        widths = [max(width, *map(len, column)) for width, *column in zip(widths, *lines, strict=True)]
+        for line in lines:
+            yield "  " + "   ".join(map(str.rjust, line, widths)).rstrip()
+        lines = []
 
 
 def _map(subject: Report, columns: int) -> Iterator[str]:
@@ -153,9 +162,9 @@ def _map(subject: Report, columns: int) -> Iterator[str]:
 
 
 def _cell(subject: Report, first: int, end: int) -> str:
-    if subject.in_sync is not None and subject.in_sync.find(0, first, end) >= 0:
+    if subject.in_sync is not None and subject.in_sync.zeros_in(first, end):
         return _OUT_OF_SYNC
-    dirty = end - first - subject.clean.count(1, first, end)
+    dirty = subject.clean.zeros_in(first, end)
     if dirty == 0:
         return _CLEAN
     return _DIRTY if dirty == end - first else _PARTLY

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import json
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from bitarray import bitarray
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +11,7 @@ from diskulog.ctr import CtrArgs
 from diskulog.exits import Exit
 from diskulog.forensic import belief, model
 from diskulog.forensic.belief import Belief
-from diskulog.forensic.report import report, run_count, runs
+from diskulog.forensic.report import report
 from diskulog.ondisk import State
 from tests import images
 
@@ -60,8 +58,8 @@ def test_an_open_log_counts_as_clean_only_what_is_in_sync_too():
     found = reported(images.diskulog(1000, dirty=[4], out_of_sync=[7], state=State.OPEN))
     assert found.belief is Belief.OPEN
     assert found.state == "open"
-    assert list(runs(found.clean, 0)) == [(4, 1), (7, 1)]
-    assert list(runs(found.in_sync, 0)) == [(7, 1)]
+    assert list(found.clean.ranges()) == [(4, 1), (7, 1)]
+    assert list(found.in_sync.ranges()) == [(7, 1)]
     assert found.resync_count == 2
     assert found.checksums == {"extension": "ok", "clean_bitmap": "none", "sync_bitmap": "none"}
     assert severities(found) == {"warning", "info"}
@@ -178,25 +176,6 @@ def test_sizes_that_adopt_did_not_know():
     assert found.span_bytes(999, 1) == (999 * REGION, REGION)
 
 
-@given(st.lists(st.booleans(), max_size=200), st.integers(0, 1))
-def test_runs_are_the_bits(flags, value):
-    bits = bitarray(flags, endian="little")
-    found = list(runs(bits, value))
-    assert [r for first, count in found for r in range(first, first + count)] == [
-        r for r, flag in enumerate(flags) if flag == value
-    ]
-    assert all(a + n < b for (a, n), (b, _) in pairwise(found))
-    assert run_count(bits, value) == len(found)
-
-
-def test_runs_of_a_large_log_are_fast():
-    bits = bitarray(2**27, endian="little")
-    bits.setall(1)
-    for region in range(0, 2**27, 2**17):
-        bits[region] = 0
-    assert run_count(bits, 0) == len(list(runs(bits, 0))) == 1024
-
-
 @given(st.data())
 def test_the_next_activation_is_foretold(data):
     """What ``inspect`` says will be resynced is what activation resyncs."""
@@ -215,7 +194,8 @@ def test_the_next_activation_is_foretold(data):
     found = reported(made)
     image = found.image
     args = CtrArgs(count * images.REGION_SIZE_SECTORS, "disk", "disk", "/dev/log", images.REGION_SIZE_SECTORS)
-    judged = verdict.judge(image.head, image.clean, image.sync, args, 65536, 512)
+    clean, sync = (bitmap and bitmap.read(0, bitmap.size_bytes) for bitmap in (image.clean, image.sync))
+    judged = verdict.judge(image.head, clean, sync, args, 65536, 512)
     assert found.resync_count == count - judged.bits.count()
 
 
@@ -261,6 +241,18 @@ def test_json_of_a_closed_log():
         "out_of_sync": [[5, 1]],
         "messages": [{"severity": "info", "text": "at the next activation 2 regions (1.0 MiB) will be resynced"}],
     }
+
+
+@given(st.sets(st.integers(0, 299)), st.sets(st.integers(0, 299)), st.integers(1, 5))
+def test_json_in_pieces_is_what_the_model_makes_of_it(dirty, out_of_sync, ranges_a_piece):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "_RANGES_A_PIECE", ranges_a_piece)
+        subject = reported(images.diskulog(300, dirty, out_of_sync, size=16384))
+        printed = model.render(model.document(subject))
+    found = model.InspectDocument.model_validate_json(printed)
+    assert found.model_dump_json() == printed
+    assert found.dirty == list(subject.clean.ranges())
+    assert found.out_of_sync == list(subject.in_sync.ranges())
 
 
 def test_json_of_a_kernel_log():
