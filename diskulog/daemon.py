@@ -110,12 +110,17 @@ class Daemon:
         logger.warning("took over %d logs and %d requests of the last worker", len(kept), len(owed))
 
     def _turn(self, poll: select.poll, until: float) -> None:
-        receive, answer = self._transport.receive, self._server.receive
+        receive, answer, drained = self._transport.receive, self._server.receive, False
         for _ in range(_BATCH):
             datagram = receive()
             if datagram is None:
+                drained = True
                 break
             answer(datagram)
+        if self._transport.overrun:
+            # what was lost may have been the end of any log; what still lay in the buffer was sent before that
+            self._server.distrust_clears()
+            self._transport.overrun = not drained
         self._lanes.collect()
         self._server.tick()
         if self._stopping and self._server.settled():
@@ -133,8 +138,8 @@ class Daemon:
             logger.warning("%d logs are live: their mirrors' I/O waits until a daemon serves again", live)
         if not self._server.settled():
             logger.error("some logs could not be made durable in %g s", _SETTLE_SECONDS)
-        lost, foreign = self._transport.lost, self._transport.foreign
-        logger.info("ended; %d requests lost to a full buffer, %d of processes dropped", lost, foreign)
+        overruns, foreign = self._transport.overruns, self._transport.foreign
+        logger.info("ended; the buffer overran %d times, %d requests of processes were dropped", overruns, foreign)
 
 
 def open_disk_store(opening: Opening, host: Host, run_directory: Path) -> DiskStore:

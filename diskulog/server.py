@@ -246,10 +246,8 @@ class Server:
 
     def next_due_seconds(self) -> float | None:
         """Return the monotonic time at which ``tick`` has something to do, None when nothing waits."""
-        dues = [
-            due for entry in self._holding if entry.log and (due := entry.log.clears.next_due_seconds()) is not None
-        ]
-        return min(dues, default=None)
+        dues = [entry.log.clears.next_due_seconds() for entry in self._holding if entry.log]
+        return min((due for due in dues if due is not None), default=None)
 
     def tick(self) -> None:
         """Begin the rounds of clears that are due."""
@@ -260,6 +258,12 @@ class Server:
                 self._holding.discard(entry)
             elif not entry.busy and log.clears.due(now):
                 self._run(_Job(log.store_clears(), entry, None))
+
+    def distrust_clears(self) -> None:
+        """Drop every held clear: a lost request may have been a log's end, and another log keeps its device."""
+        for entry in self.world.entries.values():
+            if entry.log is not None:
+                entry.log.clears.drop()
 
     def drop_phantoms(self) -> None:
         """Drop logs whose device no table holds any more: their DTR was lost."""

@@ -30,6 +30,7 @@ _FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.S
 _POISON_DEATHS = 3  # a request that was in hand at so many deaths is answered without a worker
 _SHORT_LIFE_SECONDS = 1.0
 _LONG_LIFE_SECONDS = 60.0
+_FIRST_PAUSE_SECONDS = 0.01  # a death alone delays nobody; a worker that cannot live is no busy loop
 _PAUSE_SECONDS = 0.5
 _LOOK_SECONDS = 0.5  # between two looks at a worker that may be dead but for a thread
 _LAST_WORDS_SECONDS = 1.0
@@ -86,7 +87,7 @@ class Supervisor:
         """Keep a worker until a signal; return the last worker's exit code."""
         for number in _SIGNALS:
             signal.signal(number, self._stop)
-        lives = 0
+        lives = short_lives = 0
         while True:
             begun = time.monotonic()
             code = self._one_life(lives)
@@ -98,8 +99,9 @@ class Supervisor:
             if lived > _LONG_LIFE_SECONDS:
                 self._deaths.clear()
             self._after_death(code)
-            if lived < _SHORT_LIFE_SECONDS:
-                time.sleep(_PAUSE_SECONDS)
+            short_lives = short_lives + 1 if lived < _SHORT_LIFE_SECONDS else 0
+            if short_lives:
+                time.sleep(min(_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**short_lives))
 
     def _stop(self, number: int, _: object) -> None:
         self._stopping = True

@@ -58,7 +58,8 @@ class Transport:
             raise
         self._handover = handover
         self._complain = Complaints(logger, time.monotonic)
-        self.lost = 0
+        self.overruns = 0
+        self.overrun = False  # since when the buffer was full: whoever looks at it resets it
         self.foreign = 0
 
     def fileno(self) -> int:
@@ -81,7 +82,8 @@ class Transport:
                 if error.errno not in (errno.ENOBUFS, errno.EINTR):
                     raise
                 if error.errno == errno.ENOBUFS:
-                    self.lost += 1
+                    self.overruns += 1
+                    self.overrun = True
                     self._complain.say("lost", "requests do not fit the receive buffer; the kernel asks again")
                 continue
             if sender[0] == 0:

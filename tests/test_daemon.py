@@ -50,7 +50,7 @@ class FakeTransport:
 
     def __init__(self) -> None:
         self.asked_again: list[int] = []
-        self.port, self.lost, self.foreign, self.closed = 4711, 0, 0, False
+        self.port, self.overruns, self.overrun, self.foreign, self.closed = 4711, 0, False, 0, False
         self.answers: list[Answer] = []
         self.waiting = False
         self._event = os.eventfd(1, os.EFD_NONBLOCK)
@@ -137,7 +137,7 @@ class TestItsEnd:
         assert run(tmp_path) == (Exit.FINE, [])
         assert lines(capfd) == [
             "<6>ready, version of the requests 1 to 3, netlink port 4711",
-            "<6>ended; 0 requests lost to a full buffer, 0 of processes dropped",
+            "<6>ended; the buffer overran 0 times, 0 requests of processes were dropped",
         ]
 
     def test_sigint_does_too(self, tmp_path, capfd):
@@ -209,6 +209,25 @@ class TestTheLoop:
         monkeypatch.setattr(server.Server, "settled", lambda _: False)
         assert run(tmp_path)[0] == Exit.FINE
         assert "<3>some logs could not be made durable in 0 s" in lines(capfd)
+
+    def test_after_an_overrun_held_clears_are_distrusted_until_the_buffer_was_empty(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(module, "_BATCH", 1)
+        distrusted: list[str] = []
+        plain = server.Server.distrust_clears
+
+        def overrun() -> None:
+            FakeTransport.made[-1].overrun = True
+            distrusted.append("overrun")
+
+        def note(self: server.Server) -> None:
+            distrusted.append("distrusted")
+            plain(self)
+
+        monkeypatch.setattr(server.Server, "distrust_clears", note)
+        run(tmp_path, ask(CTR, CORE), overrun, ask(RESUME), ask(IN_SYNC, REGION))
+        # with what was received in the same turn, and once more when nothing was left
+        assert distrusted == ["overrun", "distrusted", "distrusted"]
+        assert not FakeTransport.made[-1].overrun
 
     def test_phantoms_are_looked_for_from_time_to_time(self, tmp_path, capfd, monkeypatch):
         looked = []

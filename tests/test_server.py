@@ -446,6 +446,28 @@ def test_held_clears_are_stored_when_their_time_has_come(rig, live):
     assert rig.disk.calls["flush_legs"] == 1
 
 
+@pytest.mark.parametrize("under_way", [False, True], ids=["held", "in a round"])
+def test_what_is_held_when_requests_were_lost_is_never_stored(slow, under_way):
+    log = live_on(slow)
+    slow.auto = True
+    assert log.written(1, 2) == 0
+    slow.auto = False
+    log.ask(kernel.CLEAR, u64(1))
+    if under_way:
+        slow.tick(6.0)
+        assert slow.executor.pending(Lane.LEGS) == 1
+    slow.server.distrust_clears()
+    slow.executor.run_all()
+    slow.tick(6.0)
+    slow.executor.run_all()
+    assert {1, 2} <= set(slow.disk.dirty())
+    log.ask(kernel.CLEAR, u64(2))  # who is heard again is alive
+    slow.tick(6.0)
+    slow.executor.run_all()
+    assert 1 in slow.disk.dirty()
+    assert 2 not in slow.disk.dirty()
+
+
 def test_a_full_collection_is_stored_at_the_next_tick():
     rig = Rig(ClearPolicy(max_held=2))
     rig.disk.format()

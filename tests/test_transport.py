@@ -165,13 +165,13 @@ class TestReceiving:
         full = OSError(errno.ENOBUFS, "No buffer space available")
         transport, _ = scripted(monkeypatch, full, b"one", full, b"two")
         assert received(transport) == [b"one", b"two"]
-        assert transport.lost == 2
+        assert transport.overruns == 2
         assert caplog.messages == ["requests do not fit the receive buffer; the kernel asks again"]
 
     def test_an_interrupted_call_is_made_again(self, monkeypatch):
         transport, _ = scripted(monkeypatch, InterruptedError(errno.EINTR, "Interrupted"), b"one")
         assert received(transport) == [b"one"]
-        assert transport.lost == 0
+        assert transport.overruns == 0
 
     def test_any_other_error_is_not_hidden(self, monkeypatch):
         transport, _ = scripted(monkeypatch, OSError(errno.EBADF, "Bad file descriptor"))
@@ -241,7 +241,7 @@ class TestTheRealSocket:
                 with suppress(OSError):  # nobody had room
                     other.sendto(bytes(4000), (0, 1 << 6))
             assert native.receive() is None
-            assert native.lost == 1
+            assert native.overruns == 1
             heard = native.foreign
             assert heard > 0
             other.sendto(bytes(64), (native.port, 0))
