@@ -6,30 +6,37 @@ Lives here: one thread that writes blocks past the page cache. Does not know mir
 
 import mmap
 import os
-import random
+import struct
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 BLOCK_BYTES = 4096
+_NUMBER = struct.Struct("=Q")
+_END_SECONDS = 60
+
+
+def blocks(length_bytes: int) -> Sequence[int]:
+    """List the offsets of every block, in an order that jumps from region to region."""
+    count = length_bytes // BLOCK_BYTES
+    return [number * 37 % count * BLOCK_BYTES for number in range(count)]
 
 
 class Writer:
-    """A context in which random blocks of a device are written, one after another, until it ends.
+    """A context in which blocks of a device are written in turn, each anew, until it ends; every write must end well.
 
-    ``longest_seconds`` includes a write that is still under way. ``acknowledged`` maps an offset to the last byte
-    value whose write ended.
+    ``longest_seconds`` includes a write that is still under way. ``acknowledged`` maps an offset to the number of its
+    last write that ended; a block holds nothing but its number.
     """
 
-    def __init__(self, device: str, length_bytes: int, seed: int = 1) -> None:
-        self.count = 0
-        self.errors: list[OSError] = []
+    def __init__(self, device: str, offsets_bytes: Sequence[int]) -> None:
+        self.device, self.offsets_bytes = device, offsets_bytes
         self.acknowledged: dict[int, int] = {}
+        self.count = 0
+        self.error: OSError | None = None
         self._longest = 0.0
         self._began: float | None = None
-        self._chance = random.Random(seed)
-        self._blocks = length_bytes // BLOCK_BYTES
-        self._fd = os.open(device, os.O_WRONLY | os.O_DIRECT)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -39,11 +46,10 @@ class Writer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._stop.set()
-        self._thread.join(60)
+        self._thread.join(_END_SECONDS)
         if kind is None:
-            assert not self._thread.is_alive(), "a write never ended"
-        if not self._thread.is_alive():
-            os.close(self._fd)
+            assert not self._thread.is_alive(), f"a write to {self.device} hangs"
+            assert self.error is None, f"a write to {self.device} failed: {self.error}"
 
     @property
     def longest_seconds(self) -> float:
@@ -54,22 +60,40 @@ class Writer:
         """Measure the longest write from now on."""
         self._longest = 0.0
 
+    def stale(self, device: str) -> list[int]:
+        """List where a device, the mirror or a leg, does not hold what was acknowledged; call after the end."""
+        fd = os.open(device, os.O_RDONLY | os.O_DIRECT)
+        try:
+            with mmap.mmap(-1, BLOCK_BYTES) as block:
+                found = []
+                for offset, number in sorted(self.acknowledged.items()):
+                    os.preadv(fd, [block], offset)
+                    if block[:] != _block(number):
+                        found.append(offset)
+                return found
+        finally:
+            os.close(fd)
+
     def _run(self) -> None:
-        with mmap.mmap(-1, BLOCK_BYTES) as block:
-            while not self._stop.is_set():
-                value, offset = self._chance.randrange(256), self._chance.randrange(self._blocks) * BLOCK_BYTES
-                block[:] = bytes([value]) * BLOCK_BYTES
-                self._began = time.monotonic()
-                try:
-                    os.pwritev(self._fd, [block], offset)
-                except OSError as error:
-                    self.errors.append(error)
-                    return
-                finally:
-                    self._longest = max(self._longest, time.monotonic() - self._began)
-                    self._began = None
-                self.acknowledged[offset] = value
-                self.count += 1
+        fd = os.open(self.device, os.O_WRONLY | os.O_DIRECT)
+        try:
+            with mmap.mmap(-1, BLOCK_BYTES) as block:  # aligned, as O_DIRECT wants it
+                while not self._stop.is_set():
+                    offset, number = self.offsets_bytes[self.count % len(self.offsets_bytes)], self.count + 1
+                    block[:] = _block(number)
+                    self._began = time.monotonic()
+                    os.pwritev(fd, [block], offset)
+                    self._longest, self._began = max(self._longest, time.monotonic() - self._began), None
+                    self.acknowledged[offset] = number
+                    self.count = number
+        except OSError as error:
+            self.error = error
+        finally:
+            os.close(fd)
+
+
+def _block(number: int) -> bytes:
+    return _NUMBER.pack(number) * (BLOCK_BYTES // _NUMBER.size)
 
 
 def writes_in(writer: Writer, seconds: float) -> int:
@@ -77,18 +101,3 @@ def writes_in(writer: Writer, seconds: float) -> int:
     before = writer.count
     time.sleep(seconds)
     return writer.count - before
-
-
-def wrong_blocks(writer: Writer, device: str) -> list[int]:
-    """List the offsets at which a device does not hold what was acknowledged; call when the writer has ended."""
-    fd = os.open(device, os.O_RDONLY | os.O_DIRECT)
-    try:
-        with mmap.mmap(-1, BLOCK_BYTES) as block:
-            wrong = []
-            for offset, value in writer.acknowledged.items():
-                os.preadv(fd, [block], offset)
-                if block[:] != bytes([value]) * BLOCK_BYTES:
-                    wrong.append(offset)
-            return wrong
-    finally:
-        os.close(fd)

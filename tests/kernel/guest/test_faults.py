@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.guest.load import Writer, wrong_blocks
+from tests.kernel.guest.load import Writer, blocks
 from tests.kernel.guest.rig import Daemon, Mirror, forget, read, run, scramble, switch, until, write, zero
 
 _GONE = "/dev/mapper/faulty"
@@ -66,9 +66,8 @@ def move_to_a_good_log(mirror: Mirror) -> None:
 def check_both(mirror: Mirror, first: Writer, other: Mirror, second: Writer) -> None:
     """After everything has ended: nothing acknowledged is lost, and the legs are equal."""
     for each, writer in ((mirror, first), (other, second)):
-        assert writer.errors == []
         each.wait_in_sync()
-        assert wrong_blocks(writer, each.device) == []
+        assert writer.stale(each.device) == []
         each.compare()
         assert each.differing() == []
 
@@ -81,7 +80,7 @@ def test_a_log_device_that_is_pulled_out_fails_its_log_and_no_other(
     mirror.wait_in_sync()
     worker, start = daemon.worker, daemon.mark()
     length = mirror.length * 512
-    with Writer(mirror.device, length) as first, Writer(other.device, length, seed=2) as second:
+    with Writer(mirror.device, blocks(length)) as first, Writer(other.device, blocks(length)) as second:
         until("both are under load", lambda: first.count > 20 and second.count > 20)
         second.forget_longest()
         (scsi_disk / "device" / "delete").write_text("1")
@@ -110,14 +109,14 @@ def test_a_page_that_faults_ends_the_worker_and_fails_one_log(
     length = mirror.length * 512
     # the pages of the mapping are thrown out, and then their blocks are no more: the next touch is a SIGBUS
     backing = Path(f"/sys/block/{os.path.basename(mirror.log)}/loop/backing_file").read_text().strip()
-    with Writer(other.device, length, seed=2) as second:
+    with Writer(other.device, blocks(length)) as second:
         until("the other is under load", lambda: second.count > 20)
         second.forget_longest()
         os.truncate(backing, 0)
         run("blkdiscard", "--zeroout", "--force", mirror.log, check=False)
         os.truncate(backing, 0)
         run("losetup", "--set-capacity", mirror.log)
-        with Writer(mirror.device, length) as first:
+        with Writer(mirror.device, blocks(length)) as first:
             until("the log is called failed", lambda: mirror.status().endswith(" D"))
             seen = second.count
             until("the other mirror goes on", lambda: second.count > seen + 50)
@@ -137,7 +136,7 @@ def test_a_log_device_that_shrank_takes_no_mark_that_it_cannot_keep(mirror: Mirr
     mirror.wait_clean()
     # Linux drops pages beyond the end and says that it wrote them: nothing but the size tells
     switch(faulty, "0 1 linear /dev/ram2 0")
-    with Writer(mirror.device, mirror.length * 512) as writer:
+    with Writer(mirror.device, blocks(mirror.length * 512)) as writer:
         until("the log is called failed", lambda: mirror.status().endswith(" D"))
         assert writer.count == 0
         move_to_a_good_log(mirror)
@@ -157,7 +156,7 @@ def test_a_write_back_that_failed_once_is_final_until_resume(
     before = int(run("dmsetup", "info", "-c", "--noheadings", "-o", "events", mirror.name))
     start = daemon.mark()
     switch(faulty, "0 8192 error")
-    with Writer(mirror.device, mirror.length * 512) as writer:
+    with Writer(mirror.device, blocks(mirror.length * 512)) as writer:
         until("the log is called failed", lambda: mirror.status().endswith(" D"))
         switch(faulty, "0 8192 linear /dev/ram2 0")
         # the device is well again, an msync would succeed, and the medium still calls the marked region clean
@@ -176,7 +175,7 @@ def test_a_write_back_that_failed_once_is_final_until_resume(
     assert "FAILED" in daemon.said(start)
     mirror.wait_in_sync()
     assert mirror.status().endswith(" A")
-    assert wrong_blocks(writer, mirror.device) == []
+    assert writer.stale(mirror.device) == []
     mirror.compare()
     assert mirror.differing() == []
 
@@ -211,7 +210,7 @@ def test_a_device_that_fails_now_and_then_never_keeps_an_acknowledged_mark_from_
     mirror.wait_clean()
     # up for 2 s, then every write fails for 2 s, and so on
     switch(faulty, "0 8192 flakey /dev/ram2 0 2 2 1 error_writes")
-    with Writer(mirror.device, mirror.length * 512) as writer:
+    with Writer(mirror.device, blocks(mirror.length * 512)) as writer:
         until("the log is called failed", lambda: mirror.status().endswith(" D"))
         # what was acknowledged and is not cleared is dirty on the medium beneath the faulty device
         clean = int.from_bytes(read("/dev/ram2", 1024, 8), "little")
@@ -223,7 +222,7 @@ def test_a_device_that_fails_now_and_then_never_keeps_an_acknowledged_mark_from_
         mirror.resume()
         until("the held write goes on", lambda: writer.count > 10)
     mirror.wait_in_sync()
-    assert wrong_blocks(writer, mirror.device) == []
+    assert writer.stale(mirror.device) == []
     mirror.compare()
     assert mirror.differing() == []
 
@@ -254,7 +253,7 @@ def test_a_log_with_unreadable_blocks_is_refused_or_fails_without_a_signal(
         assert mirror.status().endswith(" D")
         assert mirror.in_sync_count() == 0
         assert "FAILED at its activation" in daemon.said(start)
-        with Writer(mirror.device, mirror.length * 512) as writer:
+        with Writer(mirror.device, blocks(mirror.length * 512)) as writer:
             switch(faulty, "0 8192 linear /dev/ram2 0")
             mirror.load(mirror.table())
             assert writer.count == 0
@@ -262,7 +261,7 @@ def test_a_log_with_unreadable_blocks_is_refused_or_fails_without_a_signal(
             mirror.resume()
             until("the held write goes on", lambda: writer.count > 10)
         mirror.wait_in_sync()
-        assert wrong_blocks(writer, mirror.device) == []
+        assert writer.stale(mirror.device) == []
         mirror.compare()
         assert mirror.differing() == []
     assert daemon.worker == worker

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.kernel.guest.load import Writer
+from tests.kernel.guest.load import Writer, blocks
 from tests.kernel.guest.rig import Daemon, Mirror, fails, forget, run, switch, until
 
 _LIVES = 25
@@ -115,7 +115,7 @@ def test_after_its_start_the_daemon_imports_nothing_and_opens_only_what_no_file_
 def test_load_makes_the_worker_no_larger(mirror: Mirror, daemon: Daemon) -> None:
     mirror.create()
     mirror.wait_in_sync()
-    with Writer(mirror.device, mirror.length * 512) as writer:
+    with Writer(mirror.device, blocks(mirror.length * 512)) as writer:
         until("everything was used once", lambda: writer.count > 300)
         before = resident_kib(daemon)
         until("it has worked", lambda: writer.count > 2000)
