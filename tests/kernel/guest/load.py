@@ -26,12 +26,14 @@ def blocks(length_bytes: int) -> Sequence[int]:
 class Writer:
     """A context in which blocks of a device are written in turn, each anew, until it ends; every write must end well.
 
+    ``pause_seconds`` lie between two writes.
     ``longest_seconds`` includes a write that is still under way. ``acknowledged`` maps an offset to the number of its
     last write that ended; a block holds nothing but its number.
     """
 
-    def __init__(self, device: str, offsets_bytes: Sequence[int]) -> None:
+    def __init__(self, device: str, offsets_bytes: Sequence[int], pause_seconds: float = 0.0) -> None:
         self.device, self.offsets_bytes = device, offsets_bytes
+        self._pause_seconds = pause_seconds
         self.acknowledged: dict[int, int] = {}
         self.count = 0
         self.error: OSError | None = None
@@ -78,7 +80,7 @@ class Writer:
         fd = os.open(self.device, os.O_WRONLY | os.O_DIRECT)
         try:
             with mmap.mmap(-1, BLOCK_BYTES) as block:  # aligned, as O_DIRECT wants it
-                while not self._stop.is_set():
+                while not self._stop.wait(self._pause_seconds):
                     offset, number = self.offsets_bytes[self.count % len(self.offsets_bytes)], self.count + 1
                     block[:] = _block(number)
                     self._began = time.monotonic()

@@ -208,9 +208,10 @@ def test_a_device_that_fails_now_and_then_never_keeps_an_acknowledged_mark_from_
     mirror.create()
     mirror.wait_in_sync()
     mirror.wait_clean()
-    # up for 2 s, then every write fails for 2 s, and so on
-    switch(faulty, "0 8192 flakey /dev/ram2 0 2 2 1 error_writes")
-    with Writer(mirror.device, blocks(mirror.length * 512)) as writer:
+    # up for 1 s, then every write fails for 1 s, and so on; each region's first write needs one of the log
+    switch(faulty, "0 8192 flakey /dev/ram2 0 1 1 1 error_writes")
+    regions = range(0, mirror.length * 512, mirror.region_bytes)
+    with Writer(mirror.device, regions, pause_seconds=0.1) as writer:
         until("the log is called failed", lambda: mirror.status().endswith(" D"))
         # what was acknowledged and is not cleared is dirty on the medium beneath the faulty device
         clean = int.from_bytes(read("/dev/ram2", 1024, 8), "little")
@@ -278,11 +279,18 @@ def test_a_leg_whose_cache_cannot_be_flushed_keeps_its_regions_dirty_until_a_rel
         mirror.wait_in_sync()
         mirror.wait_clean()
         start = daemon.mark()
-        mirror.write_some(5, [7])
-        # before the held clear is stored: no write of the mirror's meets this, only our flush
-        switch("leg", f"0 {mirror.length} flakey {below} 0 0 1000 1 error_writes")
-        until("the flush has failed", lambda: "legs cannot be flushed" in daemon.said(start))
-        switch("leg", f"0 {mirror.length} linear {below} 0")
+
+        def flush_failed() -> bool:
+            # before the held clear is stored: no write of the mirror's meets this, only our flush
+            mirror.write_some(5, [7])
+            run("dmsetup", "suspend", "--noflush", "leg")
+            switch("leg", f"0 {mirror.length} flakey {below} 0 0 1000 1 error_writes")
+            failed = lambda: "legs cannot be flushed" in daemon.said(start)  # noqa: E731
+            until("the flush has come", lambda: failed() or mirror.inspect()["log"]["dirty_count"] == 0)
+            switch("leg", f"0 {mirror.length} linear {below} 0")
+            return failed()
+
+        until("a flush has failed", flush_failed)
         mirror.write_some(6, [7])
         mirror.suspend()
         assert mirror.inspect()["dirty"] == [[7, 1]]
