@@ -47,6 +47,7 @@ class Deed(IntEnum):
     LOSE_REQUEST = 5
     LOSE_REPLY = 6
     COUNT = 7  # only counted
+    FAULT = 8  # as KILL_BEFORE, by the worker's own fault
 
 
 class Naive(IntEnum):
@@ -58,7 +59,7 @@ class Naive(IntEnum):
     RESUME_DEMOTES = 3  # a reconnection's RESUME calls out of sync what is dirty, as an activation does
 
 
-_AT_REQUEST = (Deed.KILL_BEFORE, Deed.LOSE_REQUEST, Deed.COUNT)
+_AT_REQUEST = (Deed.KILL_BEFORE, Deed.LOSE_REQUEST, Deed.COUNT, Deed.FAULT)
 _AT_REPLY = (Deed.KILL_UNSENT, Deed.LOSE_REPLY)
 
 
@@ -147,6 +148,8 @@ class Socket:
             deed = self._orders.obey(wire.unframe(buffer[:size]), _AT_REQUEST)
             if deed is Deed.KILL_BEFORE:
                 die()
+            if deed is Deed.FAULT:
+                os.kill(os.getpid(), signal.SIGSEGV)
             if deed is not Deed.LOSE_REQUEST:
                 return size, sender
             buffer[:4] = bytes(4)  # it never came: nothing is in hand

@@ -7,6 +7,7 @@ Lives here: what has the kernel send each type, and what must be true afterwards
 """
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -160,3 +161,21 @@ def test_killed_at_every_word_of_a_reload_with_its_work_done_the_new_table_is_li
     assert complaints(since) == []
     mirror.remove()
     assert mirror.inspect()["log"]["state"] == "closed"
+
+
+def test_a_request_that_faults_three_workers_is_answered_without_one(mirror: Mirror, daemon: SabotagedDaemon) -> None:
+    mirror.length = 2048
+    mirror.create()
+    mirror.wait_in_sync()
+    mirror.wait_clean()
+    daemon.orders.withdraw()
+    start = daemon.mark()
+    order = daemon.orders.give(Deed.FAULT, _T.IN_SYNC, times=3)
+    mirror.write_some(1, [3])  # the answer has the kernel construct the log anew, and ask again
+    assert order.done == 3
+    said = daemon.said(start)
+    assert said.count(f"the worker ended (signal {signal.SIGSEGV.value})") == 3
+    assert "killed 3 workers; it is answered with the least harmful reply" in said
+    assert mirror.in_sync_count() == mirror.region_count
+    mirror.compare()
+    assert mirror.differing() == []
