@@ -147,7 +147,7 @@ def outcome(
     """Run the tool without a VM; gives its exit status and its last words."""
 
     def run(story: Story, *arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(tool, "Machine", type("Machine", (NoMachine,), {"story": staticmethod(story)}))
+        monkeypatch.setattr(tool, "booted", type("Booted", (NoMachine,), {"story": staticmethod(story)}))
         monkeypatch.setattr(tool.time, "sleep", lambda _: None)
         monkeypatch.setattr(sys, "argv", ["powercut", "--keep", str(tmp_path), "--region-size", "16", *arguments])
         code = tool.main()
