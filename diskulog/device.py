@@ -189,11 +189,11 @@ class MappedWindow:
 
     def close(self) -> None:
         """Unmap; in this order, or the mapping refuses."""
-        os.close(self._fd)
         self.view.release()
         self._whole.release()
         del self._anchor
         self._map.close()
+        os.close(self._fd)  # last: after a refusal the number must not be closed twice, it may be somebody else's then
 
 
 def _ioctl_int(fd: int, request: int) -> int:

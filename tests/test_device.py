@@ -363,8 +363,11 @@ class TestMapping:
         bits = bitarray(buffer=window.view[0:8], endian="little")
         with pytest.raises(BufferError):
             window.close()
+        number = window._fd
+        os.fstat(number)  # still its own: a second close would otherwise close what somebody else has opened since
         del bits
         window._map.close()
+        os.close(number)
 
     def test_a_window_outlives_the_descriptors(self, make_loop):
         node, medium = make_loop()
