@@ -59,7 +59,7 @@ class Transport:
         self._handover = handover
         self._complain = Complaints(logger, time.monotonic)
         self.overruns = 0
-        self.overrun = False  # since when the buffer was full: whoever looks at it resets it
+        self.overrun = False  # requests were lost; whoever acts on that resets it
         self.foreign = 0
 
     def fileno(self) -> int:
