@@ -2,7 +2,7 @@
 """One log at work: clean and in sync, mark, clear, flush and resync, after the kernel's rules.
 
 Lives here: what a request does to the bits of one log. Does not know the wire, the format, devices, which mark is
-durable (``durability``), or how a log comes to life and ends (``lifecycle``).
+durable (``durability``), how held clears become so (``rounds``), or how a log comes to life and ends (``lifecycle``).
 """
 
 import logging
@@ -13,9 +13,9 @@ from enum import Enum, auto
 from diskulog.clears import ClearPolicy, HeldClears
 from diskulog.ctr import CtrArgs
 from diskulog.durability import Durability
-from diskulog.errors import BadRequestError, LogFailedError, NotResumedError
+from diskulog.errors import BadRequestError, LogFailedError
 from diskulog.logstore import LogStore
-from diskulog.work import Lane, Steps, Work
+from diskulog.work import Steps
 
 logger = logging.getLogger("diskulog.log")
 
@@ -49,7 +49,7 @@ class DirtyLog:
         self.recovering: int | None = None
         self.late_marks: set[int] = set()
         self.ignored_clears = 0
-        self._now = now
+        self.now = now
         self._sync_search = 0
         self._marks = Durability(lambda first, last: self.store.commit(first, last))
 
@@ -59,7 +59,8 @@ class DirtyLog:
         return self.phase in (Phase.LIVE, Phase.PRESUSPENDED)
 
     @property
-    def _sound(self) -> bool:
+    def sound(self) -> bool:
+        """Whether the bits may be changed and made durable."""
         return self.live and not self.failed  # a blind log that is live has failed
 
     def go_live(self) -> None:
@@ -162,7 +163,7 @@ class DirtyLog:
 
         A region that is not in sync stays dirty, one out of range is ignored and counted.
         """
-        if not self._sound:
+        if not self.sound:
             return
         clean, in_sync = self.store.clean, self.store.in_sync
         for region in regions:
@@ -173,7 +174,7 @@ class DirtyLog:
                     )
                 self.ignored_clears += 1
             elif in_sync[region] and not clean[region]:
-                self.clears.hold(region, self._now())
+                self.clears.hold(region, self.now())
 
     def flush(self) -> bytes | Steps:
         """Answer FLUSH: at once when everything marked is known durable, after an msync otherwise.
@@ -200,7 +201,7 @@ class DirtyLog:
 
         A region whose recovery failed is behind the search and comes again only after a RESUME.
         """
-        if not self._sound:
+        if not self.sound:
             return None
         if self.recovering is not None:
             return self.recovering
@@ -232,11 +233,11 @@ class DirtyLog:
         if region == self.recovering:
             self.recovering = None
         with suppress(LogFailedError):
-            while self._sound and region < self.region_count and self.store.in_sync[region]:
+            while self.sound and region < self.region_count and self.store.in_sync[region]:
                 if self.store.clean[region]:
                     self._store_dirty(region)
                 yield from self._until_durable()
-                if self._sound and not self.store.clean[region]:  # otherwise a clear came meanwhile
+                if self.sound and not self.store.clean[region]:  # otherwise a clear came meanwhile
                     self._drop_sync(region)
         return b""
 
@@ -245,56 +246,3 @@ class DirtyLog:
         if self.store.in_sync[region]:  # asked twice
             self.store.in_sync[region] = 0
             self.sync_count -= 1
-
-    # -- rounds of clears ------------------------------------------------------------------------------------------
-
-    def store_clears(self, last: bool = False) -> Steps:
-        """Flush the legs, then store what is left of the round and make it durable (on-disk rule 4).
-
-        ``last`` leaves the msync to the caller, who closes the log.
-        """
-        number = self.clears.begin_round()
-        try:
-            if self.clears.closing:
-                yield Work(Lane.LEGS, self._flush_legs, self.clears.policy.leg_flush_timeout_seconds)
-        except TimeoutError:
-            self.clears.take_round(number)
-        except Exception as error:
-            logger.warning(
-                "log on %s: legs cannot be flushed, regions stay dirty until a reload: %s", self.args.device, error
-            )
-            self.clears.drop()
-        stored = self._store_clean(number)
-        if stored and not last:
-            yield from self._commit_clears()
-        self.clears.end_round(number, self._now())
-        return b""
-
-    def _flush_legs(self) -> None:
-        # on the lane: a cache reports its loss once, also to a round that gave up waiting or has passed
-        if not self.live:  # ended or fenced meanwhile: the legs would be opened again
-            return
-        try:
-            self.store.flush_legs()
-        except NotResumedError:
-            raise
-        except Exception:
-            self.clears.disabled = True
-            raise
-
-    def _store_clean(self, number: int) -> int:
-        if not self._sound:
-            return 0
-        clean, in_sync, stored = self.store.clean, self.store.in_sync, 0
-        for region in self.clears.take_round(number):
-            if in_sync[region]:
-                clean[region] = 1
-                stored += 1
-        return stored
-
-    def _commit_clears(self) -> Steps:
-        try:
-            yield Work(Lane.DEVICE, self.store.commit_all)
-        except Exception:
-            self.fail()
-        return b""

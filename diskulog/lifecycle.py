@@ -14,6 +14,7 @@ from diskulog.ctr import CtrArgs
 from diskulog.dirtylog import DirtyLog, Phase
 from diskulog.errors import RefusedError
 from diskulog.logstore import LogStore, Opening, Store
+from diskulog.rounds import store_clears
 from diskulog.work import Lane, Steps, Work
 from diskulog.world import Entry, World
 
@@ -129,7 +130,7 @@ def postsuspend(entry: Entry) -> Steps:
     if not log.live:
         return b""
     if not log.failed:
-        yield from log.store_clears(last=True)
+        yield from store_clears(log, last=True)
     log.phase = Phase.SUSPENDED
     if log.failed or entry.store is None:
         logger.warning("log %s: suspended in failed state, not closed", entry.name)
@@ -148,7 +149,7 @@ def settle(entry: Entry) -> Steps:
     """Make a live log durable before the daemon ends; its state stays open, for it is not suspended."""
     log = _log(entry)
     if log.live and not log.failed and entry.store is not None:
-        yield from log.store_clears(last=True)
+        yield from store_clears(log, last=True)
         try:
             yield Work(Lane.DEVICE, entry.store.commit_all)
         except Exception as error:

@@ -17,13 +17,14 @@ from diskulog.complaints import Complaints
 from diskulog.dirtylog import DirtyLog, Phase
 from diskulog.errors import BadRequestError, DiskulogError, LogFailedError, RefusedError
 from diskulog.handlers import HANDLERS
-from diskulog.wire import Request, RequestType, Unreadable
+from diskulog.rounds import store_clears
+from diskulog.wire import Request, Unreadable
+from diskulog.wire import RequestType as _T
 from diskulog.work import Steps, Submit, wait
 from diskulog.world import Entry, World
 
 logger = logging.getLogger("diskulog.server")
 
-_T = RequestType
 _PHANTOM_SECONDS = 5.0  # dm takes the log device right after the CTR's answer; until then nobody holds it
 
 
@@ -233,7 +234,7 @@ class Server:
             self._complain.say(f"bad {request.type}", "bad request of type %d: %s", request.type, error)
         elif isinstance(error, LogFailedError):
             self._complain.say(f"failed {name}", "log %s: FAILED: %s", name, error)
-        if request.type in _MAY_FAIL:
+        if request.type in wire.MAY_FAIL:
             # -EAGAIN would come again for ever, and -ESRCH means that no daemon is there
             return wire.error_reply(request, EINVAL if error.errno == EINVAL else EIO)
         return self._least_harmful(request)
@@ -257,7 +258,7 @@ class Server:
             if log is None or not log.clears.waiting or not log.live:
                 self._holding.discard(entry)
             elif not entry.busy and log.clears.due(now):
-                self._run(_Job(log.store_clears(), entry, None))
+                self._run(_Job(store_clears(log), entry, None))
 
     def distrust_clears(self) -> None:
         """Drop every held clear: a lost request may have been a log's end, and another log keeps its device."""
@@ -295,6 +296,3 @@ def _ctr_payload(request: Request, payload: bytes) -> bytes:
 
 # Asked only of a table that runs: met by a log that is not live, they mean that its RESUME was lost.
 _GOES_LIVE = frozenset({_T.IN_SYNC, _T.MARK_REGION, _T.FLUSH, _T.GET_RESYNC_WORK, _T.SET_REGION_SYNC})
-
-# Requests whose failure the kernel handles; any other gets the least harmful answer instead.
-_MAY_FAIL = frozenset({_T.CTR, _T.RESUME, _T.GET_REGION_SIZE, _T.FLUSH, _T.MARK_REGION})

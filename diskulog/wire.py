@@ -92,6 +92,9 @@ FALLBACK_ERROR: Final = {
     _T.STATUS_TABLE: EIO,
 }
 
+# Requests whose failure the kernel handles; any other gets the least harmful answer instead.
+MAY_FAIL: Final = frozenset({_T.CTR, _T.RESUME, _T.GET_REGION_SIZE, _T.FLUSH, _T.MARK_REGION})
+
 
 class Request(NamedTuple):
     """One request: ``uuid`` without its NULs, ``type`` with the reserved bits gone, ``head`` to build the reply on."""

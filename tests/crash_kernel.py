@@ -14,6 +14,7 @@ from diskulog import lifecycle, ondisk, verdict
 from diskulog.clears import ClearPolicy
 from diskulog.dirtylog import DirtyLog, Phase
 from diskulog.errors import DeviceError, LogFailedError
+from diskulog.rounds import store_clears
 from diskulog.work import Lane, Steps, Work, wait
 from diskulog.world import Entry, World
 from tests.crash_device import EIO, CrashDevice, FakeMirror
@@ -162,7 +163,7 @@ class Machine:
     def round(self, _: int = 0) -> None:
         if self.log.live and self.log.clears.waiting and not self.log.clears.round_running:
             self.rounds += 1
-            self.run(self.log.store_clears())
+            self.run(store_clears(self.log))
 
     def leg_fails(self, region: int) -> None:
         if region in self.writing and region not in self.asking:

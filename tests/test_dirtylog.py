@@ -12,6 +12,7 @@ from diskulog.clears import ClearPolicy
 from diskulog.dirtylog import DirtyLog, Phase
 from diskulog.errors import BadRequestError, LogFailedError, NotResumedError
 from diskulog.logstore import Opening
+from diskulog.rounds import store_clears
 from diskulog.work import Lane, Steps, wait
 from tests.fake_host import UUID, Disk, Executor, MemoryStore, ctr_string, io_error
 
@@ -98,7 +99,7 @@ class TestWhileLive:
         bench.log.clear([3])
         assert bench.log.is_clean(3)
         assert bench.disk.dirty() == [3]
-        assert bench.finish(bench.log.store_clears()) == b""
+        assert bench.finish(store_clears(bench.log)) == b""
         assert bench.disk.dirty() == []
 
     def test_the_resync_goes_through_what_is_out_of_sync(self, phase):
@@ -148,7 +149,7 @@ class TestWhileNothingMayBeStored:
     def test_a_round_stores_nothing(self, phase):
         bench = Bench(dirty=[3])
         bench.log.clear([3])
-        outcome = bench.run(bench.log.store_clears())
+        outcome = bench.run(store_clears(bench.log))
         bench.enter(phase)
         bench.executor.run_all()
         assert outcome == {"result": b""}
@@ -247,7 +248,7 @@ def test_a_mark_drops_its_held_clear():
 def test_a_region_marked_after_its_clear_was_stored_needs_an_msync_again():
     bench = Bench(dirty=[3])
     bench.log.clear([3])
-    bench.finish(bench.log.store_clears())
+    bench.finish(store_clears(bench.log))
     assert bench.disk.dirty() == []
     bench.mark_and_flush(3)
     assert bench.disk.dirty() == [3]
@@ -310,7 +311,7 @@ def test_a_failed_log_holds_no_clears():
 def test_a_failure_while_a_round_is_flushing_stores_nothing():
     bench = Bench(dirty=[3])
     bench.log.clear([3])
-    outcome = bench.run(bench.log.store_clears())
+    outcome = bench.run(store_clears(bench.log))
     bench.log.fail()
     bench.executor.run_all()
     assert outcome == {"result": b""}
@@ -324,7 +325,7 @@ def test_a_clear_of_a_region_that_is_out_of_sync_changes_nothing():
     bench = Bench(out_of_sync=[3])
     bench.log.clear([3])
     assert not bench.log.is_clean(3)
-    assert bench.finish(bench.log.store_clears()) == b""
+    assert bench.finish(store_clears(bench.log)) == b""
     assert bench.disk.calls["flush_legs"] == 0
 
 
@@ -337,7 +338,7 @@ def test_a_clear_of_a_clean_region_is_not_held(bench):
 def test_a_clear_is_not_in_the_mapping_before_the_legs_were_flushed():
     bench = Bench(dirty=[3])
     bench.log.clear([3])
-    bench.run(bench.log.store_clears())
+    bench.run(store_clears(bench.log))
     bench.disk.write_back()
     assert bench.disk.dirty() == [3]
     bench.executor.run(Lane.LEGS)
@@ -351,7 +352,7 @@ def test_a_clear_is_not_in_the_mapping_before_the_legs_were_flushed():
 def test_clear_flush_begins_mark_clear_flush_ends_does_not_store_the_second_clear():
     bench = Bench(dirty=[3, 4])
     bench.log.clear([3, 4])
-    outcome = bench.run(bench.log.store_clears())
+    outcome = bench.run(store_clears(bench.log))
     bench.executor.run(Lane.LEGS)
     bench.mark_and_flush(3)
     bench.log.clear([3])
@@ -364,7 +365,7 @@ def test_clear_flush_begins_mark_clear_flush_ends_does_not_store_the_second_clea
 def test_a_region_that_lost_its_sync_during_the_leg_flush_is_not_stored():
     bench = Bench(dirty=[3, 4])
     bench.log.clear([3, 4])
-    outcome = bench.run(bench.log.store_clears())
+    outcome = bench.run(store_clears(bench.log))
     assert bench.finish(bench.log.set_out_of_sync(3)) == b""
     bench.executor.run_all()
     assert outcome == {"result": b""}
@@ -375,20 +376,20 @@ def test_a_failed_leg_flush_stores_no_clear_until_an_activation():
     bench = Bench(dirty=[3, 4])
     bench.disk.fail("flush_legs")
     bench.log.clear([3])
-    assert bench.finish(bench.log.store_clears()) == b""
+    assert bench.finish(store_clears(bench.log)) == b""
     bench.log.clear([4])
-    assert bench.finish(bench.log.store_clears()) == b""
+    assert bench.finish(store_clears(bench.log)) == b""
     assert bench.disk.dirty() == [3, 4]
     assert not bench.log.failed
     bench.mark_and_flush(5)
     bench.log.go_live()  # a plain resume: what the leg lost before it is still lost
     bench.log.clear([5])
-    bench.finish(bench.log.store_clears())
+    bench.finish(store_clears(bench.log))
     assert bench.disk.dirty() == [3, 4, 5]
     bench.disk.legs_failed = False  # as an activation does, which resyncs what is dirty
     bench.log.go_live()
     bench.log.clear([5])
-    bench.finish(bench.log.store_clears())
+    bench.finish(store_clears(bench.log))
     assert bench.disk.dirty() == [3, 4]
 
 
@@ -396,22 +397,22 @@ def test_a_log_that_is_not_resumed_any_more_says_nothing_of_its_legs():
     bench = Bench(dirty=[3, 4])
     bench.disk.fail("flush_legs", NotResumedError("legs"))
     bench.log.clear([3])
-    bench.finish(bench.log.store_clears())
+    bench.finish(store_clears(bench.log))
     bench.log.clear([4])
-    bench.finish(bench.log.store_clears())
+    bench.finish(store_clears(bench.log))
     assert bench.disk.dirty() == [3]
 
 
 def test_a_leg_flush_that_takes_too_long_drops_its_clears_only():
     bench = Bench(dirty=[3, 4])
     bench.log.clear([3])
-    outcome = bench.run(bench.log.store_clears())
+    outcome = bench.run(store_clears(bench.log))
     bench.log.clear([4])
     bench.executor.time_out()
     assert outcome == {"result": b""}
     assert not bench.log.clears.holds(3)
     bench.executor.run_all()
-    bench.finish(bench.log.store_clears())
+    bench.finish(store_clears(bench.log))
     assert bench.disk.dirty() == [3]
 
 
@@ -419,23 +420,23 @@ def test_a_leg_flush_that_fails_after_its_time_stores_no_clear_either():
     # a cache reports its loss once: the next flush succeeds, and says nothing about what the first one lost
     bench = Bench(dirty=[3, 4])
     bench.log.clear([3])
-    bench.run(bench.log.store_clears())
+    bench.run(store_clears(bench.log))
     work = bench.executor.queues[UUID, Lane.LEGS].popleft()
     bench.log.clear([4])
     work.finish(None, TimeoutError())
     bench.disk.fail("flush_legs")
     with pytest.raises(Exception, match="Input/output"):
         work.run()
-    assert bench.finish(bench.log.store_clears()) == b""
+    assert bench.finish(store_clears(bench.log)) == b""
     assert bench.disk.dirty() == [3, 4]
 
 
 def test_an_earlier_round_s_failed_leg_flush_counts_for_the_later_one():
     bench = Bench(dirty=[3, 4])
     bench.log.clear([3])
-    first = bench.run(bench.log.store_clears())
+    first = bench.run(store_clears(bench.log))
     bench.log.clear([4])
-    second = bench.run(bench.log.store_clears())
+    second = bench.run(store_clears(bench.log))
     bench.disk.fail("flush_legs")
     bench.executor.run_all()
     assert first == second == {"result": b""}
@@ -445,9 +446,9 @@ def test_an_earlier_round_s_failed_leg_flush_counts_for_the_later_one():
 def test_an_earlier_round_leaves_its_clears_to_the_later_one():
     bench = Bench(dirty=[3, 4])
     bench.log.clear([3])
-    first = bench.run(bench.log.store_clears())
+    first = bench.run(store_clears(bench.log))
     bench.log.clear([4])
-    second = bench.run(bench.log.store_clears())
+    second = bench.run(store_clears(bench.log))
     bench.executor.step(Lane.LEGS)
     assert first == {"result": b""}
     assert bench.disk.dirty() == [3, 4]
@@ -461,7 +462,7 @@ def test_a_leg_flush_that_ends_in_any_error_lets_later_rounds_begin(error):
     bench = Bench(dirty=[3])
     bench.disk.fail("flush_legs", error)
     bench.log.clear([3])
-    assert bench.finish(bench.log.store_clears()) == b""
+    assert bench.finish(store_clears(bench.log)) == b""
     assert not bench.log.clears.round_running
     assert bench.disk.dirty() == [3]
 
@@ -470,13 +471,13 @@ def test_a_failed_msync_of_clears_fails_the_log():
     bench = Bench(dirty=[3])
     bench.disk.fail("commit_all")
     bench.log.clear([3])
-    assert bench.finish(bench.log.store_clears()) == b""
+    assert bench.finish(store_clears(bench.log)) == b""
     assert bench.log.failed
     assert bench.disk.dirty() == []  # the mapping may reach the medium later: the region's legs were flushed
 
 
 def test_an_empty_round_does_nothing(bench):
-    assert bench.finish(bench.log.store_clears()) == b""
+    assert bench.finish(store_clears(bench.log)) == b""
     assert bench.disk.calls["flush_legs"] == bench.disk.calls["commit_all"] == 0
     assert not bench.log.clears.round_running
 
@@ -484,7 +485,7 @@ def test_an_empty_round_does_nothing(bench):
 def test_the_last_round_leaves_the_msync_to_who_closes():
     bench = Bench(dirty=[3])
     bench.log.clear([3])
-    assert bench.finish(bench.log.store_clears(last=True)) == b""
+    assert bench.finish(store_clears(bench.log, last=True)) == b""
     assert bench.disk.calls["commit_all"] == 0
     assert bench.disk.cached_clean[3]
 
@@ -530,7 +531,7 @@ def test_a_region_that_cannot_be_made_dirty_stays_in_sync(bench):
 def test_out_of_sync_drops_every_held_clear():
     bench = Bench(dirty=[2, 3])
     bench.log.clear([2])
-    bench.run(bench.log.store_clears())
+    bench.run(store_clears(bench.log))
     bench.log.clear([3])
     bench.finish(bench.log.set_out_of_sync(6))
     assert bench.disk.dirty() == [2, 3, 6]
@@ -541,7 +542,7 @@ def test_out_of_sync_drops_every_held_clear():
 def test_a_clear_while_a_region_loses_its_sync_does_not_make_it_clean(bench):
     outcome = bench.run(bench.log.set_out_of_sync(4))
     bench.log.clear([4])
-    bench.run(bench.log.store_clears())
+    bench.run(store_clears(bench.log))
     bench.executor.step(Lane.LEGS)
     bench.executor.run_all()
     assert outcome == {"result": b""}
@@ -580,7 +581,7 @@ def test_a_recovered_region_stays_dirty_until_its_clear():
     bench.log.set_in_sync(4)
     assert not bench.log.is_clean(4)
     bench.log.clear([4])
-    bench.finish(bench.log.store_clears())
+    bench.finish(store_clears(bench.log))
     assert bench.disk.dirty() == []
 
 

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A round of held clears: the legs are flushed, then what is left of it is stored and made durable (on-disk rule 4).
+
+Lives here: that order, and what a failure of it means. Does not know when a round is due (``clears``), or requests.
+"""
+
+import logging
+
+from diskulog.dirtylog import DirtyLog
+from diskulog.errors import NotResumedError
+from diskulog.work import Lane, Steps, Work
+
+logger = logging.getLogger("diskulog.log")
+
+
+def store_clears(log: DirtyLog, last: bool = False) -> Steps:
+    """Flush the legs, then store what is left of the round and make it durable.
+
+    ``last`` leaves the msync to the caller, who closes the log.
+    """
+    clears = log.clears
+    number = clears.begin_round()
+    try:
+        if clears.closing:
+            yield Work(Lane.LEGS, lambda: _flush_legs(log), clears.policy.leg_flush_timeout_seconds)
+    except TimeoutError:
+        clears.take_round(number)
+    except Exception as error:
+        logger.warning(
+            "log on %s: legs cannot be flushed, regions stay dirty until a reload: %s", log.args.device, error
+        )
+        clears.drop()
+    stored = _store_clean(log, number)
+    if stored and not last:
+        yield from _commit(log)
+    clears.end_round(number, log.now())
+    return b""
+
+
+def _flush_legs(log: DirtyLog) -> None:
+    # on the lane: a cache reports its loss once, also to a round that gave up waiting or has passed
+    if not log.live:  # ended or fenced meanwhile: the legs would be opened again
+        return
+    try:
+        log.store.flush_legs()
+    except NotResumedError:
+        raise
+    except Exception:
+        log.clears.disabled = True
+        raise
+
+
+def _store_clean(log: DirtyLog, number: int) -> int:
+    if not log.sound:
+        return 0
+    clean, in_sync, stored = log.store.clean, log.store.in_sync, 0
+    for region in log.clears.take_round(number):
+        if in_sync[region]:
+            clean[region] = 1
+            stored += 1
+    return stored
+
+
+def _commit(log: DirtyLog) -> Steps:
+    try:
+        yield Work(Lane.DEVICE, log.store.commit_all)
+    except Exception:
+        log.fail()
+    return b""
