@@ -30,8 +30,9 @@ _FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.S
 _POISON_DEATHS = 3  # a request that was in hand at so many deaths is answered without a worker
 _SHORT_LIFE_SECONDS = 1.0
 _LONG_LIFE_SECONDS = 60.0
-_FIRST_PAUSE_SECONDS = 0.01  # a death alone delays nobody; a worker that cannot live is no busy loop
-_PAUSE_SECONDS = 0.5
+_FREE_LIVES = 8  # short ones in a row that delay nobody: a mirror's I/O waits for all of them
+_FIRST_PAUSE_SECONDS = 0.01
+_PAUSE_SECONDS = 0.5  # a worker that cannot live is no busy loop
 _LOOK_SECONDS = 0.5  # between two looks at a worker that may be dead but for a thread
 _LAST_WORDS_SECONDS = 1.0
 
@@ -100,8 +101,7 @@ class Supervisor:
                 self._deaths.clear()
             self._after_death(code)
             short_lives = short_lives + 1 if lived < _SHORT_LIFE_SECONDS else 0
-            if short_lives:
-                time.sleep(min(_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**short_lives))
+            time.sleep(_pause_seconds(short_lives))
 
     def _stop(self, number: int, _: object) -> None:
         self._stopping = True
@@ -153,6 +153,12 @@ class Supervisor:
         )
         self._transport.send(wire.fallback_reply(request))
         left.forget(request.seq)
+
+
+def _pause_seconds(short_lives: int) -> float:
+    beyond = short_lives - _FREE_LIVES
+    # the exponent is bounded too: a float overflows after a thousand deaths
+    return min(_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(beyond, 10)) if beyond > 0 else 0.0
 
 
 def fork(work: Callable[[], int]) -> int:

@@ -195,6 +195,13 @@ class TestDeaths:
         assert serve(config(tmp_path)) == Exit.FINE
         assert "<3>the worker ended (code 5), a new one starts" in lines(capfd)
 
+    def test_the_first_deaths_in_a_row_delay_nobody_and_later_ones_ever_longer(self, monkeypatch):
+        monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.5)
+        pauses = [module._pause_seconds(lives) for lives in range(5000)]
+        assert pauses[:9] == [0.0] * 9
+        assert pauses[9:12] == [0.02, 0.04, 0.08]
+        assert set(pauses[20:]) == {0.5}
+
     def test_a_signal_between_two_lives_is_not_lost(self, tmp_path, monkeypatch):
         works(monkeypatch, lambda _: die())
         monkeypatch.setattr(Supervisor, "_after_death", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
