@@ -4,8 +4,20 @@
 Lives here: which clears are held, in which round, and since when. Does not know bitmaps, devices or threads.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class KeptBits(Protocol):
+    """A bit for each region, 1 while its clear is held: what the next worker goes by."""
+
+    def __getitem__(self, region: int, /) -> int:
+        """Return a region's bit."""
+
+    def __setitem__(self, region: int, value: int, /) -> None:
+        """Set a region's bit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +35,7 @@ class HeldClears:
 
     ``waiting`` collects; ``closing`` is the round whose leg flush is under way, and was collected before that flush
     began. A mark drops its region from both. Losing any of them costs a resync of the region, never data.
+    ``bits`` says the same of each region, where it outlives this process.
     """
 
     policy: ClearPolicy
@@ -33,6 +46,7 @@ class HeldClears:
     disabled: bool = False  # a leg could not be flushed: nothing is stored until an activation
     due_seconds: float | None = None  # monotonic; when the next round should begin
     dropped: int = 0
+    bits: KeptBits = field(default_factory=lambda: defaultdict[int, int](int))
 
     def hold(self, region: int, now_seconds: float) -> None:
         """Hold a clear; over the bound it is dropped, which is safe."""
@@ -43,17 +57,25 @@ class HeldClears:
             self.dropped += 1
             return
         self.waiting.add(region)
+        self.bits[region] = 1
         if self.due_seconds is None:
             self.due_seconds = now_seconds + self.policy.hold_seconds
 
     def mark(self, region: int) -> None:
         """Forget a region's held clear, because it is being written again."""
-        self.waiting.discard(region)
-        self.closing.discard(region)
+        if self.bits[region]:
+            self.bits[region] = 0
+            self.waiting.discard(region)
+            self.closing.discard(region)
 
     def holds(self, region: int) -> bool:
         """Tell whether the region is clean as far as the kernel said, though not yet on the medium."""
         return region in self.waiting or region in self.closing
+
+    @property
+    def held_count(self) -> int:
+        """How many clears are held."""
+        return len(self.waiting) + len(self.closing)
 
     def due(self, now_seconds: float) -> bool:
         """Tell whether a round should begin now."""
@@ -81,11 +103,22 @@ class HeldClears:
         return self.round_number
 
     def take_round(self, number: int) -> Iterable[int]:
-        """Hand out what is left of a round after its leg flush; nothing when a later round began or a flush failed."""
+        """Hand out what is left of a round after its leg flush; nothing when a later round began or a flush failed.
+
+        Whoever takes them says ``forget`` when they are stored: until then the next worker would hold them still.
+        """
         if number != self.round_number:
             return ()
         taken, self.closing = self.closing, set()
-        return () if self.disabled else taken
+        if self.disabled:
+            self.forget(taken)
+            return ()
+        return taken
+
+    def forget(self, regions: Iterable[int]) -> None:
+        """Say that clears which were taken are stored, or given up."""
+        for region in regions:
+            self.bits[region] = 0
 
     def end_round(self, number: int, now_seconds: float) -> None:
         """Let the next round begin; what came meanwhile waits its time from now."""
@@ -97,6 +130,8 @@ class HeldClears:
 
     def drop(self) -> None:
         """Forget every held clear."""
+        self.forget(self.waiting)
+        self.forget(self.closing)
         self.waiting.clear()
         self.closing.clear()
         self.due_seconds = None
@@ -107,3 +142,9 @@ class HeldClears:
         self.round_number += 1
         self.round_running = False
         self.disabled = disabled
+
+    def adopt(self, regions: Iterable[int], now_seconds: float) -> None:
+        """Go on with what the last worker held, as if it had come now."""
+        self.waiting.update(regions)
+        if self.waiting:
+            self.due_seconds = now_seconds + self.policy.hold_seconds

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A log without a device: both bitmaps in a mapped file of the run directory, so that a reconnect finds them.
 
-Lives here: the file's name and layout. Nothing in it outlives the boot, so nothing is flushed for anybody.
+Lives here: when they are believed. Does not know the file's layout (``runfile``). Nothing in it outlives the boot, so
+nothing is flushed for anybody.
 """
 
-import mmap
-import os
-import struct
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +15,9 @@ from diskulog.ctr import Sync
 from diskulog.errors import DeviceError, RefusedError
 from diskulog.logstore import Opening
 from diskulog.media import Host
-from diskulog.units import round_up
+from diskulog.runfile import RunFile, Whose
 
-# magic, boot id, live token, how it lives, region count
-_HEAD: Final = struct.Struct("<8s16s8sIxxxxQ")
 _MAGIC: Final = b"dulgcore"
-_BITS_AT: Final = 64
 _NEVER_LIVE, _LIVE, _GAVE_WAY = range(3)
 
 
@@ -42,72 +36,24 @@ class CoreStore:
         self.clean = bitarray(endian="little")
         self.in_sync = bitarray(endian="little")
         self._opening = opening
-        self._host = host
-        self._map: mmap.mmap | None = None
-        self._view: memoryview | None = None
-        token = ondisk.live_token(host.boot_id, opening.luid)
-        self._token = token
-        name = blake2b(opening.uuid + token, digest_size=16).hexdigest()
-        self._path = directory / "core" / name
+        self._count = opening.args.region_count
+        whose = Whose(opening.uuid, host.boot_id, ondisk.live_token(host.boot_id, opening.luid))
+        self._file = RunFile(directory / "core", whose, _MAGIC, self._count, 2)
         try:
             if opening.reconnect:
-                self._open_again()
+                self._file.open()
             else:
-                self._create()
+                self._file.create()
+        except ValueError as reason:
+            raise RefusedError("core log", str(reason), "load the mirror's table again") from reason
         except OSError as error:
-            raise DeviceError(f"core log in {self._path.parent}", error) from error
-
-    def _create(self) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._path.unlink(missing_ok=True)
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            # allocated now: a full tmpfs must refuse the table, not kill the daemon at the first mark
-            os.posix_fallocate(fd, 0, self._size())
-            self._map_file(fd)
-        finally:
-            os.close(fd)
-        self._write_head(_NEVER_LIVE)
-
-    def _open_again(self) -> None:
-        fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            if os.fstat(fd).st_size != self._size():
-                raise RefusedError("core log", "its file has another size", "load the mirror's table again")
-            self._map_file(fd)
-        finally:
-            os.close(fd)
-        magic, boot_id, token, _, count = _HEAD.unpack_from(self._mapped())
-        if (magic, boot_id, token, count) != (_MAGIC, self._host.boot_id, self._token, self._count):
-            self.release()
-            raise RefusedError("core log", "its file is another log's", "load the mirror's table again")
-
-    @property
-    def _count(self) -> int:
-        return self._opening.args.region_count
-
-    def _size(self) -> int:
-        return round_up(_BITS_AT + 2 * ondisk.bitmap_bytes(self._count), mmap.PAGESIZE)
-
-    def _map_file(self, fd: int) -> None:
-        self._map = mmap.mmap(fd, self._size())
-        self._view = memoryview(self._map)
-        bitmap = ondisk.bitmap_bytes(self._count)
-        self.clean = bitarray(buffer=self._view[_BITS_AT : _BITS_AT + bitmap], endian="little")
-        self.in_sync = bitarray(buffer=self._view[_BITS_AT + bitmap : _BITS_AT + 2 * bitmap], endian="little")
-
-    def _mapped(self) -> memoryview:
-        if self._view is None:
-            raise RefusedError("core log", "is closed", "load the mirror's table again")
-        return self._view
-
-    def _write_head(self, life: int) -> None:
-        head = _HEAD.pack(_MAGIC, self._host.boot_id, self._token, life, self._count)
-        self._mapped()[: _HEAD.size] = head
+            raise DeviceError(f"core log in {directory / 'core'}", error) from error
+        self.clean, self.in_sync = self._file.bitmaps
 
     def _life(self) -> int:
-        life: int = _HEAD.unpack_from(self._mapped())[3]
-        return life
+        if not self._file.is_open:
+            raise RefusedError("core log", "is closed", "load the mirror's table again")
+        return self._file.flag
 
     def check(self) -> None:
         """Do nothing: its file was made or checked when it was opened."""
@@ -115,14 +61,16 @@ class CoreStore:
     def activate(self, luid: int, fresh: bool) -> tuple[str, ...]:
         """Make the log live: a new luid knows nothing, so all is dirty, or clean with ``nosync``."""
         del luid
-        life = _NEVER_LIVE if fresh else self._life()
+        life = self._life()
+        if fresh:
+            life = _NEVER_LIVE
         if life != _LIVE:
             # one that gave way has missed writes: nosync speaks of regions that are new
             value = int(self._opening.args.sync is Sync.NOSYNC and life == _NEVER_LIVE)
             for bits in (self.clean, self.in_sync):
                 bits.setall(0)
                 bits[: self._count] = value
-        self._write_head(_LIVE)
+        self._file.flag = _LIVE
         return ()
 
     def reconnect(self, luid: int) -> bool:
@@ -172,14 +120,9 @@ class CoreStore:
 
     def detach(self) -> None:
         """Say that this luid is live no more; another one of the uuid is."""
-        if self._view is not None:
-            self._write_head(_GAVE_WAY)
+        self._file.flag = _GAVE_WAY
 
     def release(self) -> None:
-        """Unmap, and remove the file if this is the log's end."""
+        """Unmap, and remove the file: this is the log's end."""
         self.clean = self.in_sync = bitarray(endian="little")
-        if self._view is not None and self._map is not None:
-            self._view.release()
-            self._map.close()
-        self._view = self._map = None
-        self._path.unlink(missing_ok=True)
+        self._file.remove()

@@ -18,11 +18,13 @@ from diskulog.config import Config
 from diskulog.corestore import CoreStore
 from diskulog.device import BlockDevice
 from diskulog.errors import RefusedError
+from diskulog.keptclears import KeptClears
 from diskulog.lanes import Lanes
 from diskulog.latch import FailureLatch
 from diskulog.logstore import Opening, Store
 from diskulog.media import Host
 from diskulog.mirror import SysfsMirror, stands_on_served_mirror
+from diskulog.runfile import Whose
 from diskulog.server import Server
 from diskulog.store import DiskStore
 from diskulog.transport import Transport
@@ -55,7 +57,11 @@ class Daemon:
                 return CoreStore(run_directory, opening, host)
             return open_disk_store(opening, host, run_directory)
 
-        world = World({}, open_store, policy, time.monotonic, config.compat.clustered_single_host)
+        def keep(opening: Opening) -> KeptClears:
+            whose = Whose(opening.uuid, host.boot_id, ondisk.live_token(host.boot_id, opening.luid))
+            return KeptClears(run_directory, whose, opening.args.region_count)
+
+        world = World({}, open_store, keep, policy, time.monotonic, config.compat.clustered_single_host)
         self._server = Server(world, self._transport.send, self._lanes.submit, self._lanes.retire)
         self._stop_read, self._stop_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._stopping = False

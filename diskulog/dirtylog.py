@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum, auto
 
+from bitarray import bitarray
+
 from diskulog.clears import ClearPolicy, HeldClears
 from diskulog.ctr import CtrArgs
 from diskulog.durability import Durability
 from diskulog.errors import BadRequestError, LogFailedError
-from diskulog.logstore import LogStore
+from diskulog.logstore import Kept, LogStore
 from diskulog.work import Steps
 
 logger = logging.getLogger("diskulog.log")
@@ -36,10 +38,13 @@ class DirtyLog:
     after POSTSUSPEND: kept for RESUME, stored nowhere.
     """
 
-    def __init__(self, args: CtrArgs, store: LogStore, policy: ClearPolicy, now: Callable[[], float]) -> None:
-        """Take a constructor's arguments, the store, how to hold clears, and the monotonic clock."""
+    def __init__(
+        self, args: CtrArgs, store: LogStore, kept: Kept, policy: ClearPolicy, now: Callable[[], float]
+    ) -> None:
+        """Take a constructor's arguments, what keeps its bits and its held clears, how to hold them, and the clock."""
         self.args = args
         self.store = store
+        self.kept = kept
         self.region_count = args.region_count
         self.phase = Phase.IDLE
         self.failed = False
@@ -73,6 +78,17 @@ class DirtyLog:
         self.clears.reset(disabled=self.store.legs_failed)
         self.late_marks.clear()
         self._marks.all_durable()
+
+    def keep_clears(self, bits: bitarray) -> None:
+        """Hold clears where the next worker finds them, and go on with those that the last one left there."""
+        clean, in_sync, held = self.store.clean, self.store.in_sync, set()
+        for region in list(bits.search(1)):
+            if region < self.region_count and in_sync[region] and not clean[region] and not self.clears.disabled:
+                held.add(region)
+            else:
+                bits[region] = 0
+        self.clears.bits = bits
+        self.clears.adopt(held, self.now())
 
     def go_live_failed(self) -> None:
         """Begin answering without bits (on-disk rule 14): in sync, but no mark and no flush succeeds."""

@@ -22,7 +22,8 @@ _ERROR: Final = struct.Struct("=i")
 _ERROR_AT: Final = wire.CN_HEADER_BYTES + 144
 _OWED_AT: Final = BUFFER_BYTES
 _LOGS_AT: Final = _OWED_AT + MAX_OWED * _SLOT_BYTES
-HANDOVER_BYTES: Final = _LOGS_AT + MAX_LOGS * _SLOT_BYTES
+_OVERRUN_AT: Final = _LOGS_AT + MAX_LOGS * _SLOT_BYTES
+HANDOVER_BYTES: Final = _OVERRUN_AT + 1
 
 
 class KeptLog(NamedTuple):
@@ -81,6 +82,15 @@ class Handover:
         if len(reply) < wire.FRAME_BYTES:
             return
         self.forget(_SEQ.unpack_from(reply, _SEQ_AT)[0])
+
+    @property
+    def overrun(self) -> bool:
+        """Whether requests were lost and nobody has acted on that yet, be it this worker or the last one."""
+        return bool(self._memory[_OVERRUN_AT])
+
+    @overrun.setter
+    def overrun(self, value: bool) -> None:
+        self._memory[_OVERRUN_AT] = value
 
     # -- whoever comes after it ------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ store keeps its promise.
 """
 
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -13,7 +14,7 @@ from diskulog import ctr
 from diskulog.ctr import CtrArgs
 from diskulog.dirtylog import DirtyLog, Phase
 from diskulog.errors import RefusedError
-from diskulog.logstore import LogStore, Opening, Store
+from diskulog.logstore import Kept, LogStore, Opening, Store
 from diskulog.rounds import store_clears
 from diskulog.work import Lane, Steps, Work
 from diskulog.world import Entry, World
@@ -37,7 +38,8 @@ def construct(world: World, entry: Entry, data: bytes) -> Steps:
         raise RefusedError("uuid", "is empty", "give the mirror's log a uuid")
     opening = Opening(args, entry.uuid, entry.luid, False, world.log_devices())
     store: Store = yield Work(Lane.DEVICE, partial(world.open_store, opening))
-    entry.store, entry.log = store, DirtyLog(args, store, world.policy, world.now)
+    entry.store, entry.kept = store, world.keep(opening)
+    entry.log = DirtyLog(args, store, entry.kept, world.policy, world.now)
     logger.info(
         "log %s: constructed, %s%s, %d regions of %d sectors",
         entry.name,
@@ -55,15 +57,16 @@ def reconnect(world: World, entry: Entry, data: bytes) -> Steps:
     if entry.log is not None:
         return b""
     entry.fresh = False
-    args = _UNKNOWN
+    opening = Opening(_UNKNOWN, entry.uuid, entry.luid, True, world.log_devices())
     try:
         # it was accepted once, so whether this host is alone is no question any more
-        args = ctr.parse(data, clustered_single_host=True)
-        opening = Opening(args, entry.uuid, entry.luid, True, world.log_devices())
+        opening = replace(opening, args=ctr.parse(data, clustered_single_host=True))
         entry.store = yield Work(Lane.DEVICE, partial(world.open_store, opening))
     except Exception as error:  # also a bug: an error here becomes "not in sync" for the caller
         logger.error("log %s: cannot be taken over, its mirror's writes will fail: %s", entry.name, error)  # noqa: TRY400
-    entry.log = DirtyLog(args, entry.store or cast(LogStore, _NoStore()), world.policy, world.now)
+    entry.kept = world.keep(opening)
+    store = entry.store or cast(LogStore, _NoStore())
+    entry.log = DirtyLog(opening.args, store, entry.kept, world.policy, world.now)
     logger.info("log %s: met again after a restart", entry.name)
     return b""
 
@@ -114,12 +117,14 @@ def activate(world: World, entry: Entry) -> Steps:
         yield Work(Lane.DEVICE, entry.store.check)  # a table that is refused fences nobody
         yield from _fence_others(world, entry)
         messages = yield Work(Lane.DEVICE, partial(entry.store.activate, entry.luid, entry.fresh))
+        bits = yield Work(Lane.DEVICE, log.kept.begin)
     except Exception as error:
         log.go_live_failed()
         logger.error("log %s: FAILED at its activation: %s", entry.name, error)  # noqa: TRY400
         raise
     entry.fresh = False
     _went_live(world, entry, "live", messages)
+    log.keep_clears(bits)
     return b""
 
 
@@ -164,29 +169,43 @@ def retire(entry: Entry) -> Steps:
         entry.log.go_idle()
     if entry.store is not None:
         try:
-            yield Work(Lane.DEVICE, entry.store.release)
+            yield Work(Lane.DEVICE, partial(_release, entry.store, entry.kept))
         except Exception as error:
             logger.error("log %s: could not be closed: %s", entry.name, error)  # noqa: TRY400
         entry.store = None
     return b""
 
 
+def _release(store: Store, kept: Kept | None) -> None:
+    if kept is not None:
+        kept.remove()
+    store.release()
+
+
 def _reconnected(world: World, entry: Entry) -> Steps:
     # Only the luid that is recorded as live is taken over; any other is an inactive or suspended table's, which a
     # status asked for. Should the kernel then ask about regions, the table is live after all: activate.
+    log = _log(entry)
     if entry.store is None:
-        _log(entry).go_live_failed()
+        log.go_live_failed()
         return b""
     try:
         live = yield Work(Lane.DEVICE, partial(entry.store.reconnect, entry.luid))
+        if live:
+            bits, in_flush = yield Work(Lane.DEVICE, log.kept.resume)
     except Exception as error:
         logger.error("log %s: cannot be taken over: %s", entry.name, error)  # noqa: TRY400
-        _log(entry).go_live_failed()
+        log.go_live_failed()
         return b""
     if live:
         _went_live(world, entry, "reconnected", ())
+        log.keep_clears(bits)
+        if in_flush or entry.distrusted:
+            # a cache reports its loss once, perhaps to the worker that died; or the log may have ended meanwhile
+            logger.warning("log %s: %d clears that the last worker held are dropped", entry.name, log.clears.held_count)
+            log.clears.drop()
         if (yield Work(Lane.DEVICE, entry.store.failed_before)):
-            _log(entry).fail()
+            log.fail()
             logger.error("log %s: FAILED under the last worker, until its RESUME", entry.name)
     return b""
 

@@ -34,6 +34,22 @@ class LogStore(Protocol):
         """Remember beyond this process that the log failed; does not block on the device."""
 
 
+class Kept(Protocol):
+    """Which clears a log holds, where the next worker finds it; ``begin``, ``resume`` and ``remove`` block."""
+
+    def begin(self) -> bitarray:
+        """Forget what an earlier life held; return the bits, all zero."""
+
+    def resume(self) -> tuple[bitarray, bool]:
+        """Return the bits as the last worker left them, and whether it ended in a flush of the legs."""
+
+    def flushing(self, begins: bool) -> None:
+        """Note that a flush of the legs begins, or that its outcome is known."""
+
+    def remove(self) -> None:
+        """Forget everything: the log has ended."""
+
+
 class Store(LogStore, Protocol):
     """What a log's life needs of its store beyond the bits; every method blocks, and raises DiskulogError."""
 
@@ -89,3 +105,4 @@ class Opening:
 
 
 OpenStore = Callable[[Opening], Store]
+Keep = Callable[[Opening], Kept]

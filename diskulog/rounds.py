@@ -24,7 +24,7 @@ def store_clears(log: DirtyLog, last: bool = False) -> Steps:
         if clears.closing:
             yield Work(Lane.LEGS, lambda: _flush_legs(log), clears.policy.leg_flush_timeout_seconds)
     except TimeoutError:
-        clears.take_round(number)
+        clears.forget(clears.take_round(number))
     except Exception as error:
         logger.warning(
             "log on %s: legs cannot be flushed, regions stay dirty until a reload: %s", log.args.device, error
@@ -41,6 +41,7 @@ def _flush_legs(log: DirtyLog) -> None:
     # on the lane: a cache reports its loss once, also to a round that gave up waiting or has passed
     if not log.live:  # ended or fenced meanwhile: the legs would be opened again
         return
+    log.kept.flushing(True)
     try:
         log.store.flush_legs()
     except NotResumedError:
@@ -48,16 +49,20 @@ def _flush_legs(log: DirtyLog) -> None:
     except Exception:
         log.clears.disabled = True
         raise
+    finally:
+        log.kept.flushing(False)
 
 
 def _store_clean(log: DirtyLog, number: int) -> int:
     if not log.sound:
         return 0
     clean, in_sync, stored = log.store.clean, log.store.in_sync, 0
-    for region in log.clears.take_round(number):
+    taken = log.clears.take_round(number)
+    for region in taken:
         if in_sync[region]:
             clean[region] = 1
             stored += 1
+    log.clears.forget(taken)  # only now: a worker that dies in between leaves them held
     return stored
 
 

@@ -263,6 +263,7 @@ class Server:
     def distrust_clears(self) -> None:
         """Drop every held clear: a lost request may have been a log's end, and another log keeps its device."""
         for entry in self.world.entries.values():
+            entry.distrusted = True
             if entry.log is not None:
                 entry.log.clears.drop()
 

@@ -59,12 +59,20 @@ class Transport:
         self._handover = handover
         self._complain = Complaints(logger, time.monotonic)
         self.overruns = 0
-        self.overrun = False  # requests were lost; whoever acts on that resets it
         self.foreign = 0
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
         return self._socket.fileno()
+
+    @property
+    def overrun(self) -> bool:
+        """Whether requests were lost, also under the last worker; whoever acts on that resets it."""
+        return self._handover.overrun
+
+    @overrun.setter
+    def overrun(self, value: bool) -> None:
+        self._handover.overrun = value
 
     def receive(self) -> memoryview | None:
         """Return the next datagram that the kernel sent, valid until the next call; None when there is none.
@@ -83,7 +91,7 @@ class Transport:
                     raise
                 if error.errno == errno.ENOBUFS:
                     self.overruns += 1
-                    self.overrun = True
+                    handover.overrun = True
                     self._complain.say("lost", "requests do not fit the receive buffer; the kernel asks again")
                 continue
             if sender[0] == 0:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from diskulog.clears import ClearPolicy
 from diskulog.dirtylog import DirtyLog
-from diskulog.logstore import OpenStore, Store
+from diskulog.logstore import Keep, Kept, OpenStore, Store
 from diskulog.wire import Request
 
 
@@ -22,11 +22,13 @@ class Entry:
     luid: int
     log: DirtyLog | None = None
     store: Store | None = None
+    kept: Kept | None = None
     fresh: bool = True  # constructed by a first CTR here, not met again after a restart
     reconnecting: bool = False  # a NUL CTR came: the next RESUME is a reconnection's
     busy: bool = False
     backlog: deque[Request] = field(default_factory=deque)
     since_seconds: float = 0.0
+    distrusted: bool = False  # requests were lost since it was met: what the last worker held may be void
 
     @property
     def name(self) -> str:
@@ -40,6 +42,7 @@ class World:
 
     entries: dict[int, Entry]
     open_store: OpenStore
+    keep: Keep
     policy: ClearPolicy
     now: Callable[[], float]
     clustered_single_host: bool = False

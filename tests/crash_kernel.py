@@ -18,6 +18,7 @@ from diskulog.rounds import store_clears
 from diskulog.work import Lane, Steps, Work, wait
 from diskulog.world import Entry, World
 from tests.crash_device import EIO, CrashDevice, FakeMirror
+from tests.fake_kept import FakeKept, Shelf
 from tests.logs import LUID, UUID, diskulog_log, ones, store_on, table
 
 COUNT = 5000
@@ -43,9 +44,11 @@ class Machine:
         self.cached: set[int] = set()
         self.covered: set[int] | None = None
         self.lost: set[int] = set()  # by a cache whose flush failed: these legs differ until a resync
+        self.shelf = Shelf()
         self.start_worker()
         assert self.entry.store.activate(LUID, fresh=True) == ()
         self.entry.log.go_live()
+        self.entry.log.keep_clears(self.entry.kept.begin())
         self.device.on_step = lambda _: self.look()
 
     # -- the worker --------------------------------------------------------------------------------------------------
@@ -57,8 +60,9 @@ class Machine:
         args = table(COUNT)
         store = store_on(self.device, args, mirror=self.mirror)
         self.now = 0.0
-        self.world = World({}, lambda _: store, ClearPolicy(), lambda: self.now)
-        self.entry = Entry(UUID, LUID, DirtyLog(args, store, self.world.policy, self.world.now), store)
+        kept = FakeKept(self.shelf, LUID, COUNT)
+        self.world = World({}, lambda _: store, lambda _: kept, ClearPolicy(), lambda: self.now)
+        self.entry = Entry(UUID, LUID, DirtyLog(args, store, kept, self.world.policy, self.world.now), store, kept)
         self.rounds = 0
 
     @property
@@ -218,11 +222,15 @@ class Machine:
         """The page cache stays. What was marked and not acknowledged is flushed again with the next worker."""
         if self.log.failed or self.log.phase is not Phase.LIVE or self.device.failing_syncs:
             return
+        if self.covered is not None and self.mirror.failure:
+            return  # a flush of the legs that fails and is told to nobody
+        self.shelf.in_flush[LUID] = self.covered is not None
         self.covered = None
         failing = self.asking & self.failed_regions
         self.start_worker()
-        assert self.entry.store.reconnect(LUID)
-        self.log.go_live()
+        self.run(lifecycle.take_over(self.world, self.entry, b""))
+        self.drain()
+        assert self.log.live
         for region in sorted(self.asking - failing):
             self._mark_answered(region, False)
         for region in sorted(failing):

@@ -19,6 +19,7 @@ from diskulog.logstore import Opening
 from diskulog.server import Server
 from diskulog.work import Lane, Work
 from diskulog.world import Entry, World
+from tests.fake_kept import FakeKept, Shelf
 from tests.fake_kernel import CN_MSG, NLMSGHDR, FakeKernel, KernelLog
 
 UUID = b"LVM-mirror-1"
@@ -372,6 +373,7 @@ class Rig:
         self.boot = 1
         self.disks: dict[str, Disk] = {"/dev/log": Disk()}
         self.core: dict[tuple[bytes, int], Disk] = {}
+        self.shelf = Shelf()
         self.open_fault: BaseException | None = None
         self.clustered = False
         self.openings: list[Opening] = []
@@ -398,7 +400,7 @@ class Rig:
         """A daemon that knows nothing begins to serve."""
         self.executor = Executor()
         self.executor.on_work = self.on_work
-        self.world = World({}, self._open, self.policy, lambda: self.now, self.clustered)
+        self.world = World({}, self._open, self._keep, self.policy, lambda: self.now, self.clustered)
         self.retired: list[bytes] = []
         self.server = Server(self.world, self.kernel.take_reply, self.executor.submit, self.retired.append)
         self.kernel.daemon = self.receive
@@ -422,6 +424,7 @@ class Rig:
         for disk in self.disks.values():
             disk.evict_cache()
         self.core.clear()
+        self.shelf = Shelf()
         self.boot += 1
         self.start()
 
@@ -464,6 +467,9 @@ class Rig:
         if disk.uuid not in (None, opening.uuid) and not opening.reconnect:
             raise RefusedError("uuid", "the log belongs to another mirror", "check the table")
         return MemoryStore(disk, opening, self.boot)
+
+    def _keep(self, opening: Opening) -> FakeKept:
+        return FakeKept(self.shelf, (opening.uuid, opening.luid), opening.args.region_count)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diskulog import corestore as module
+from diskulog import runfile as module
 from diskulog.corestore import CoreStore
 from diskulog.ctr import CtrArgs, Sync
 from diskulog.errors import DeviceError, RefusedError

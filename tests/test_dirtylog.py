@@ -15,6 +15,7 @@ from diskulog.logstore import Opening
 from diskulog.rounds import store_clears
 from diskulog.work import Lane, Steps, wait
 from tests.fake_host import UUID, Disk, Executor, MemoryStore, ctr_string, io_error
+from tests.fake_kept import FakeKept
 
 REGIONS = 8
 
@@ -27,7 +28,7 @@ class Bench:
         self.disk = Disk().format(dirty=set(dirty) | set(out_of_sync))
         args = ctr.parse(ctr_string())
         self.store = MemoryStore(self.disk, Opening(args, UUID, 1, False, frozenset()), 1)
-        self.log = DirtyLog(args, self.store, ClearPolicy(max_held=4), lambda: self.now)
+        self.log = DirtyLog(args, self.store, FakeKept(), ClearPolicy(max_held=4), lambda: self.now)
         self.executor = Executor()
         if live:
             self.store.activate(1, True)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diskulog import config, ctr, exits, handover, ondisk, verdict, wire
+from diskulog import config, ctr, exits, handover, lifecycle, ondisk, verdict, wire
 from diskulog.exits import Exit, UsageError
 from diskulog.forensic import adopt, bitmap, image, text
 from diskulog.work import Work
@@ -239,7 +239,7 @@ def test_a_log_is_closed_on_the_thread_that_works_on_it_when_its_luid_comes_agai
     released: list[bytes] = []
 
     def watch(what: str, uuid: bytes, work: Work) -> None:
-        if (what, getattr(work.run, "__name__", "")) == ("submitted", "release"):
+        if what == "submitted" and getattr(work.run, "func", None) is lifecycle._release:
             released.append(uuid)
 
     slow.executor.on_work = watch

@@ -141,6 +141,16 @@ def test_the_next_worker_goes_on_with_the_slots(memory, worker):
     assert left(memory) == []
 
 
+def test_that_requests_were_lost_is_known_until_somebody_acted_on_it(memory, worker):
+    assert not worker.overrun
+    worker.overrun = True
+    following = Handover(memory)
+    following.take_over()
+    assert following.overrun
+    following.overrun = False
+    assert not Handover(memory).overrun
+
+
 def test_forgetting_what_is_not_there_does_nothing(memory, worker):
     receive(worker, IN_SYNC, 5, bytes(8))
     worker.forget(6)

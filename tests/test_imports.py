@@ -53,6 +53,8 @@ WORLD = [
 DAEMON_SIDE = [
     *PURE,
     "corestore",
+    "keptclears",
+    "runfile",
     "daemon",
     "device",
     "lanes",

@@ -13,6 +13,7 @@ from diskulog.work import Lane
 from diskulog.world import Entry
 from tests import fake_kernel as kernel
 from tests.fake_host import REGIONS, UUID, Disk, ctr_string, io_error
+from tests.fake_kept import FakeKept
 from tests.fake_kernel import KernelLog
 
 EIO, EINVAL = -errno.EIO, -errno.EINVAL
@@ -342,7 +343,7 @@ def test_a_suspend_ends_a_reconnection(rig, live):
 def test_a_life_cannot_go_on_where_nothing_was_constructed(rig, suspended):
     entry = Entry(UUID, 4096)
     if suspended:
-        entry.log = DirtyLog(ctr.parse(ctr_string()), None, rig.policy, lambda: 0.0)
+        entry.log = DirtyLog(ctr.parse(ctr_string()), None, FakeKept(), rig.policy, lambda: 0.0)
         entry.log.phase = Phase.SUSPENDED
     with pytest.raises(RefusedError, match="load the table again"):
         next(lifecycle.resume(rig.world, entry))

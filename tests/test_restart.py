@@ -102,14 +102,99 @@ def test_a_takeover_makes_every_page_durable_before_its_first_answer(rig, live):
     assert rig.disk.dirty() == [1, 5]
 
 
-def test_held_clears_die_with_their_daemon(rig, live):
-    assert live.written(1) == 0
-    live.clear(1)
+def hold(rig, live, *regions: int) -> None:
+    for region in regions:
+        assert live.written(region) == 0
+    live.clear(*regions)
     live.flush()
+
+
+def meet_again(rig, live) -> None:
     rig.restart()
     call = live.status_info()
     assert value_after(rig, call) == b"3 disk 253:2 A\0"
+
+
+def test_held_clears_survive_their_daemon(rig, live):
+    hold(rig, live, 1, 2)
+    flushes = rig.disk.calls["flush_legs"]
+    meet_again(rig, live)
+    assert rig.disk.dirty() == [1, 2, 5]
+    rig.tick(4.9)
+    assert rig.disk.dirty() == [1, 2, 5]
+    rig.tick(0.2)
+    assert rig.disk.dirty() == [5]
+    assert rig.disk.calls["flush_legs"] == flushes + 1
+
+
+def test_a_clear_whose_region_was_marked_again_is_not_held_by_the_next_daemon(rig, live):
+    hold(rig, live, 1, 2)
+    assert live.written(1) == 0
+    meet_again(rig, live)
     rig.tick(10.0)
+    assert rig.disk.dirty() == [1, 5]
+
+
+def test_what_was_stored_in_a_round_is_not_held_again(rig, live):
+    hold(rig, live, 1)
+    rig.tick(6.0)
+    assert rig.disk.dirty() == [5]
+    meet_again(rig, live)
+    assert rig.entry(live).log.clears.held_count == 0
+
+
+def test_a_daemon_that_died_in_a_flush_of_the_legs_leaves_no_clears(rig, live):
+    # the cache may have told the dead one that it lost something, and says so once
+    hold(rig, live, 1)
+    rig.auto = False
+    rig.tick(6.0)
+    rig.executor.on_work = lambda *_: None
+    rig.entry(live).log.kept.flushing(True)
+    rig.auto = True
+    meet_again(rig, live)
+    assert rig.said("1 clears that the last worker held are dropped")
+    rig.tick(10.0)
+    assert rig.disk.dirty() == [1, 5]
+    hold(rig, live, 1)
+    rig.tick(10.0)
+    assert rig.disk.dirty() == [5]
+
+
+def test_clears_are_not_held_again_when_the_legs_had_failed(rig, live):
+    hold(rig, live, 1)
+    rig.disk.legs_failed = True
+    meet_again(rig, live)
+    rig.tick(10.0)
+    assert rig.disk.dirty() == [1, 5]
+
+
+def test_clears_of_a_log_that_failed_are_not_held_again(rig, live):
+    hold(rig, live, 1)
+    rig.disk.latched = rig.boot, live.luid
+    rig.restart()
+    call = live.status_info()
+    assert value_after(rig, call) == b"3 disk 253:2 D\0"
+    assert rig.entry(live).log.failed
+    assert rig.entry(live).log.clears.held_count == 0
+
+
+def test_requests_that_were_lost_meanwhile_make_held_clears_void(rig, live):
+    # the end of the log may have been among them, and another log keep its device
+    hold(rig, live, 1)
+    rig.restart()
+    rig.server.take_over(live.luid, UUID, ctr_string() + b"\0")
+    rig.server.distrust_clears()
+    rig.work()
+    assert live.status_info().value == b"3 disk 253:2 A\0"
+    rig.tick(10.0)
+    assert rig.disk.dirty() == [1, 5]
+
+
+def test_an_activation_begins_without_held_clears(rig, live):
+    hold(rig, live, 1)
+    rig.restart()
+    new = rig.table()
+    assert rig.entry(new).log.clears.held_count == 0
     assert rig.disk.dirty() == [1, 5]
 
 

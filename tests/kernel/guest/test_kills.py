@@ -45,7 +45,7 @@ def reload(mirror: Mirror) -> None:
 
 
 def settle(mirror: Mirror, act: Callable[[Mirror], object]) -> None:
-    """Wait for what an activation copies: regions written to lately, whose held clears died with the worker."""
+    """Wait for what an activation copies: regions written to lately, which no round of clears had reached."""
     if act in (reload, Mirror.create):
         mirror.wait_in_sync()
 
@@ -107,7 +107,6 @@ def test_killed_at_each_type_nothing_is_lost_resynced_or_complained_about(
     assert copied.done <= mirror.region_count + 1, "a region was copied that had been"
     assert complaints(since) == []
 
-    mirror.write_some(1)  # the clears that followed the resync died with the workers
     mirror.wait_clean()
     write(mirror.legs[1], mirror.region_bytes * _TAMPERED, b"\7" * 4096)  # a resync would undo it
     daemon.orders.withdraw()
@@ -134,6 +133,48 @@ def test_killed_at_each_type_nothing_is_lost_resynced_or_complained_about(
         assert mirror.inspect()["log"]["state"] == "closed", at_remove
         assert mirror.differing() == [_TAMPERED], (at_create, at_remove)
     assert complaints(since) == []
+
+
+@MODES
+@pytest.mark.parametrize(
+    "moment", [Deed.KILL_BEFORE, Deed.KILL_UNSENT, Deed.KILL_AFTER], ids=["before", "unsent", "after"]
+)
+def test_clears_that_a_dead_worker_held_are_stored_by_the_next(
+    mirror: Mirror, daemon: SabotagedDaemon, mode: str, moment: Deed
+) -> None:
+    mirror.mode, mirror.length = mode, 2048
+    mirror.create()
+    mirror.wait_in_sync()
+    mirror.wait_clean()
+    daemon.orders.withdraw()
+    with daemon.dies(moment, _T.CLEAR_REGION):
+        mirror.write_some(1, [3, 4])
+    mirror.wait_clean()
+    assert mirror.in_sync_count() == mirror.region_count
+    assert mirror.differing() == []
+
+
+def test_clears_that_a_dead_daemon_held_are_stored_by_a_later_one(mirror: Mirror, daemon: SabotagedDaemon) -> None:
+    mirror.length = 2048
+    hold = daemon.config.read_text()
+    daemon.config.write_text("[clears]\nhold_seconds = 15\n")
+    daemon.restart()
+    try:
+        mirror.create()
+        mirror.wait_in_sync()
+        mirror.wait_clean()
+        daemon.orders.withdraw()
+        cleared = daemon.orders.give(Deed.COUNT, _T.CLEAR_REGION, times=1000)
+        mirror.write_some(1, [3, 4])
+        until("both regions fall idle", lambda: cleared.done)
+        daemon.restart()
+        assert mirror.in_sync_count() == mirror.region_count
+        assert mirror.inspect()["dirty"] == [[3, 2]]
+        mirror.wait_clean()
+    finally:
+        daemon.config.write_text(hold)
+        daemon.restart()
+    assert mirror.differing() == []
 
 
 @pytest.mark.parametrize("moment", [Deed.KILL_UNSENT, Deed.KILL_SENT], ids=["unsent", "sent"])
