@@ -84,12 +84,6 @@ class HeldClears:
         full = len(self.waiting) >= self.policy.max_held
         return full or (self.due_seconds is not None and now_seconds >= self.due_seconds)
 
-    def next_due_seconds(self) -> float | None:
-        """Return when to ask ``due`` again, None when nothing waits for a round of its own."""
-        if self.round_running or not self.waiting:
-            return None
-        return 0.0 if len(self.waiting) >= self.policy.max_held else self.due_seconds
-
     def begin_round(self) -> int:
         """Close the collection and number it: a leg flush that begins after this call covers all of ``closing``.
 

@@ -5,8 +5,6 @@ Lives here: composition, the loop, signals. Does not know requests, bits or form
 """
 
 import logging
-import os
-import select
 import signal
 import socket
 import time
@@ -18,6 +16,7 @@ from diskulog.config import Config
 from diskulog.corestore import CoreStore
 from diskulog.device import BlockDevice
 from diskulog.errors import RefusedError
+from diskulog.hotpath import HotPath
 from diskulog.keptclears import KeptClears
 from diskulog.lanes import Lanes
 from diskulog.latch import FailureLatch
@@ -34,7 +33,8 @@ logger = logging.getLogger("diskulog.daemon")
 _ready = logging.getLogger("diskulog.daemon.ready")
 _ready.setLevel(logging.INFO)
 
-_BATCH = 64  # datagrams between two looks at finished work
+_TICK_SECONDS = 0.1  # while clears are held or a flush of legs has a time limit
+_IDLE_SECONDS = 1.0  # a signal that came between two bytecodes waits no longer
 _PHANTOM_CHECK_SECONDS = 30.0
 _SETTLE_SECONDS = 20.0
 
@@ -45,7 +45,7 @@ class Daemon:
     def __init__(self, config: Config, transport: Transport) -> None:
         """Take the socket and prepare the rest; nothing is answered before ``run``."""
         self._transport = transport
-        self._lanes = Lanes(time.monotonic)
+        self._lanes = Lanes(time.monotonic, transport.wake)
         host = Host(process.boot_id(), socket.gethostname(), time.time)
         run_directory = Path(config.daemon.run_directory)
         policy = ClearPolicy(
@@ -63,25 +63,24 @@ class Daemon:
 
         world = World({}, open_store, keep, policy, time.monotonic, config.compat.clustered_single_host)
         self._server = Server(world, self._transport.send, self._lanes.submit, self._lanes.retire)
-        self._stop_read, self._stop_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._hot_path = HotPath(world.entries, self._server.holding, transport.buffer)
         self._stopping = False
+        self._look_seconds = 0.0  # monotonic; when timers are looked at again
+        self._phantoms_seconds = time.monotonic() + _PHANTOM_CHECK_SECONDS
 
     def __enter__(self) -> "Daemon":
         """Catch the signals that end it."""
-        signal.set_wakeup_fd(self._stop_write)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         return self
 
     def __exit__(self, *_: object) -> None:
         """End the threads; logs that are live keep their state, and the socket stays for the next worker."""
-        signal.set_wakeup_fd(-1)
-        os.close(self._stop_read)
-        os.close(self._stop_write)
         self._lanes.close()
 
     def _stop(self, number: int, _: object) -> None:
         self._stopping = True
+        self._transport.wake()
 
     def run(self, first: bool = True) -> None:
         """Answer requests until a signal, then make every live log durable.
@@ -94,18 +93,10 @@ class Daemon:
         if first:
             _ready.info("ready, version of the requests 1 to 3, netlink port %d", self._transport.port)
             process.notify("READY=1")
-        phantoms = time.monotonic() + _PHANTOM_CHECK_SECONDS
-        poll = select.poll()
-        for fd in (self._transport.fileno(), self._lanes.wake_fd, self._stop_read):
-            poll.register(fd, select.POLLIN)
         while not self._stopping:
-            self._turn(poll, phantoms)
-            if time.monotonic() >= phantoms:
-                self._server.drop_phantoms()
-                phantoms = time.monotonic() + _PHANTOM_CHECK_SECONDS
+            self._turn()
         process.notify("STOPPING=1")
-        poll.unregister(self._stop_read)  # it stays readable, nobody empties it
-        self._settle(poll)
+        self._settle()
 
     def _take_over(self) -> None:
         kept, owed = self._transport.left_behind()
@@ -115,31 +106,39 @@ class Daemon:
             self._transport.ask_again(seq)
         logger.warning("took over %d logs and %d requests of the last worker", len(kept), len(owed))
 
-    def _turn(self, poll: select.poll, until: float) -> None:
-        receive, answer, drained = self._transport.receive, self._server.receive, False
-        for _ in range(_BATCH):
-            datagram = receive()
-            if datagram is None:
-                drained = True
-                break
-            answer(datagram)
-        if self._transport.overrun:
+    def _turn(self) -> None:
+        transport, server = self._transport, self._server
+        request = transport.receive(self._hot_path.answer, self._look_seconds)
+        if request is not None:
+            server.receive(request)
+            transport.wait_at_most(_TICK_SECONDS)  # it may have begun something that has a time
+        if transport.overrun:
             # what was lost may have been the end of any log; what still lay in the buffer was sent before that
-            self._server.distrust_clears()
-            self._transport.overrun = not drained
+            server.distrust_clears()
+            transport.overrun = not transport.drained
+            self._look_seconds = 0.0
         self._lanes.collect()
-        self._server.tick()
-        if self._stopping and self._server.settled():
-            return
-        dues = (until, self._server.next_due_seconds(), self._lanes.next_deadline_seconds())
-        wait = min(due for due in dues if due is not None) - time.monotonic()
-        poll.poll(max(0, wait * 1000 + 1))
+        now = time.monotonic()
+        if now >= self._look_seconds or (request is not None and self._look_seconds > now + _TICK_SECONDS):
+            self._look(now)
 
-    def _settle(self, poll: select.poll) -> None:
+    def _look(self, now: float) -> None:
+        # timers are looked at so often that none is late by more than a tick, whatever is asked meanwhile
+        self._lanes.end_overdue(now)
+        self._server.tick()
+        if now >= self._phantoms_seconds:
+            self._server.drop_phantoms()
+            self._phantoms_seconds = now + _PHANTOM_CHECK_SECONDS
+        waiting = self._server.holding or self._lanes.deadlines
+        tick = _TICK_SECONDS if waiting else _IDLE_SECONDS
+        self._look_seconds = now + tick
+        self._transport.wait_at_most(0.0 if self._transport.overrun else tick)
+
+    def _settle(self) -> None:
         live = self._server.settle()
         until = time.monotonic() + _SETTLE_SECONDS
         while not self._server.settled() and time.monotonic() < until:
-            self._turn(poll, until)
+            self._turn()
         if live:
             logger.warning("%d logs are live: their mirrors' I/O waits until a daemon serves again", live)
         if not self._server.settled():

@@ -34,8 +34,9 @@ class Phase(Enum):
 class DirtyLog:
     """The bits of one log and the rules that requests follow.
 
-    ``failed`` is final until RESUME; ``blind`` says that there are no bits at all. ``late_marks`` are marks that came
-    after POSTSUSPEND: kept for RESUME, stored nowhere.
+    ``blind`` says that there are no bits at all. ``late_marks`` are marks that came after POSTSUSPEND: kept for RESUME,
+    stored nowhere. ``live`` says that requests about regions are answered from the bits, ``sound`` that the bits may be
+    changed and made durable (a blind log that is live has failed): plain attributes, for every request asks for them.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class DirtyLog:
         self.store = store
         self.kept = kept
         self.region_count = args.region_count
+        self.live = False
+        self.sound = False
+        self._failed = False
         self.phase = Phase.IDLE
-        self.failed = False
         self.blind = True
         self.clears = HeldClears(policy)
         self.sync_count = 0
@@ -56,17 +59,28 @@ class DirtyLog:
         self.ignored_clears = 0
         self.now = now
         self._sync_search = 0
-        self._marks = Durability(lambda first, last: self.store.commit(first, last))
+        self.marks = Durability(lambda first, last: self.store.commit(first, last))
 
     @property
-    def live(self) -> bool:
-        """Whether requests about regions are answered from the bits."""
-        return self.phase in (Phase.LIVE, Phase.PRESUSPENDED)
+    def phase(self) -> Phase:
+        """Where it stands between CTR and DTR."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:
+        self._phase = phase
+        self.live = phase in (Phase.LIVE, Phase.PRESUSPENDED)
+        self.sound = self.live and not self._failed
 
     @property
-    def sound(self) -> bool:
-        """Whether the bits may be changed and made durable."""
-        return self.live and not self.failed  # a blind log that is live has failed
+    def failed(self) -> bool:
+        """Whether the log device failed; final until RESUME."""
+        return self._failed
+
+    @failed.setter
+    def failed(self, failed: bool) -> None:
+        self._failed = failed
+        self.sound = self.live and not failed
 
     def go_live(self) -> None:
         """Begin answering: the store's bits were read, checked and made durable (RESUME)."""
@@ -77,7 +91,7 @@ class DirtyLog:
         self.restart_recovery()
         self.clears.reset(disabled=self.store.legs_failed)
         self.late_marks.clear()
-        self._marks.all_durable()
+        self.marks.all_durable()
 
     def keep_clears(self, bits: bitarray) -> None:
         """Hold clears where the next worker finds them, and go on with those that the last one left there."""
@@ -116,7 +130,7 @@ class DirtyLog:
 
     def _believe_nothing(self) -> None:
         self.failed = True
-        self._marks.fail()
+        self.marks.fail()
         self.clears.drop()
 
     # -- questions ------------------------------------------------------------------------------------------------
@@ -172,7 +186,7 @@ class DirtyLog:
 
     def _store_dirty(self, region: int) -> None:
         self.store.clean[region] = 0
-        self._marks.stored(region)
+        self.marks.stored(region)
 
     def clear(self, regions: Iterable[int]) -> None:
         """Hold clears; never fails, because a failed CLEAR aborts the kernel's whole flush.
@@ -202,12 +216,12 @@ class DirtyLog:
             return b""
         if self.failed:
             raise LogFailedError("the log device failed; nothing is durable until RESUME")
-        return self._until_durable() if self._marks.pending else b""
+        return self._until_durable() if self.marks.pending else b""
 
     def _until_durable(self) -> Steps:
-        if not (yield from self._marks.until_durable()):
+        if not (yield from self.marks.until_durable()):
             self.fail()
-            raise LogFailedError(f"its msync failed ({self._marks.cause}); nothing is durable until RESUME")
+            raise LogFailedError(f"its msync failed ({self.marks.cause}); nothing is durable until RESUME")
         return b""
 
     # -- resync ----------------------------------------------------------------------------------------------------

@@ -26,22 +26,20 @@ class Durability:
         self._range: tuple[int, int] | None = None
         self._running: Work | None = None
         self._failed = False
+        self.pending = False  # whether any mark is not known durable
         self.cause: BaseException | None = None  # of the last msync that failed
-
-    @property
-    def pending(self) -> bool:
-        """Whether any mark is not known durable."""
-        return self._durable < self._stored
 
     def stored(self, region: int) -> None:
         """Count a mark that was just stored in the mapping."""
         self._stored += 1
+        self.pending = True
         first, last = self._range or (region, region)
         self._range = (min(first, region), max(last, region))
 
     def all_durable(self) -> None:
         """Begin anew after an activation, which made every page durable itself."""
         self._durable = self._stored
+        self.pending = False
         self._range = None
         self._failed = False
 
@@ -76,6 +74,7 @@ class Durability:
                 self.cause = failure or broken
             elif not self._failed:
                 self._durable = max(self._durable, stored)
+                self.pending = self._durable < self._stored
 
         # first among the waiters: whoever shares this msync finds its outcome here
         return Work(Lane.DEVICE, run, waiters=[done])

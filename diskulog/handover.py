@@ -44,6 +44,7 @@ class Handover:
     def __init__(self, memory: memoryview) -> None:
         """Take ``HANDOVER_BYTES`` of memory that is shared and zero."""
         self.buffer = memory[:BUFFER_BYTES]
+        self._length = self.buffer[: _LENGTH.size].cast("I")
         self._memory = memory
         self._owed: dict[int, int] = {}  # seq: where its slot is
         self._free_owed = [_OWED_AT + number * _SLOT_BYTES for number in range(MAX_OWED)]
@@ -54,16 +55,18 @@ class Handover:
 
     def make_room(self) -> None:
         """Make the buffer free for the next datagram; one that waits for its answer moves to a slot."""
-        length = _LENGTH.unpack_from(self.buffer)[0]
+        length = self._length[0]
+        if not length:
+            return
         if wire.FRAME_BYTES <= length <= _SLOT_BYTES - _LENGTH.size and self._free_owed:
             at = self._free_owed.pop()
             self._fill(at, bytes(self.buffer[:length]))
             self._owed[_SEQ.unpack_from(self.buffer, _SEQ_AT)[0]] = at
         _LENGTH.pack_into(self.buffer, 0, 0)
 
-    def make_room_from_nobody(self) -> None:
-        """Forget a datagram that nobody waits for, since no kernel sent it."""
-        _LENGTH.pack_into(self.buffer, 0, 0)
+    def forget_current(self) -> None:
+        """Forget the datagram in the buffer: it was answered there, or nobody waits for it, since no kernel sent it."""
+        self._length[0] = 0
 
     def answering(self, reply: bytes | bytearray) -> None:
         """Look at a reply just before it is sent: a CTR that succeeds is a log to keep, a DTR one to forget."""

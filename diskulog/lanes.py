@@ -6,11 +6,9 @@ Lives here: queues, threads, time limits, the way back to the loop. Does not kno
 
 import heapq
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import count
 from queue import SimpleQueue
 from typing import Any
@@ -21,15 +19,12 @@ logger = logging.getLogger("diskulog.lanes")
 
 
 class Lanes:
-    """Runs work on threads; results come back through ``collect``, on the thread that calls it.
+    """Runs work on threads; results come back through ``collect``, on the thread that calls it."""
 
-    ``wake_fd`` becomes readable when there is something to collect.
-    """
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        """Take the monotonic clock that time limits are measured on."""
-        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    def __init__(self, now: Callable[[], float], wake: Callable[[], None]) -> None:
+        """Take the monotonic clock of time limits, and what tells the loop that there is something to collect."""
         self._now = now
+        self._wake = wake
         self._queues: dict[tuple[bytes, Lane], SimpleQueue[Work | None]] = {}
         self._finished: deque[tuple[Work, Any, BaseException | None]] = deque()
         self._deadlines: list[tuple[float, int, Work]] = []
@@ -58,25 +53,26 @@ class Lanes:
             except BaseException as failure:  # whatever it is belongs to the one who waits
                 error = failure
             self._finished.append((work, value, error))
-            os.eventfd_write(self.wake_fd, 1)
+            self._wake()
 
     def collect(self) -> None:
-        """Bring back what has finished, and end what took too long."""
-        with suppress(BlockingIOError):
-            os.eventfd_read(self.wake_fd)
+        """Bring back what has finished."""
         while self._finished:
             work, value, error = self._finished.popleft()
             work.finish(value, error)
-        now = self._now()
-        while self._deadlines and (self._deadlines[0][0] <= now or not self._deadlines[0][2].waiters):
+
+    def end_overdue(self, now_seconds: float) -> None:
+        """End what took too long."""
+        while self._deadlines and (self._deadlines[0][0] <= now_seconds or not self._deadlines[0][2].waiters):
             work = heapq.heappop(self._deadlines)[2]
             if work.waiters:
                 logger.warning("a flush of a mirror's legs takes longer than %s s", work.timeout_seconds)
                 work.finish(None, TimeoutError())
 
-    def next_deadline_seconds(self) -> float | None:
-        """Return the monotonic time at which ``collect`` is to be called even if nothing woke."""
-        return self._deadlines[0][0] if self._deadlines else None
+    @property
+    def deadlines(self) -> bool:
+        """Whether ``end_overdue`` may have something to do later."""
+        return bool(self._deadlines)
 
     def retire(self, uuid: bytes) -> None:
         """End the threads of a uuid that has no log any more; their queues are empty."""

@@ -54,7 +54,7 @@ class Server:
         self._send = send
         self._submit = submit
         self._retire_lanes = retire_lanes
-        self._holding: set[Entry] = set()  # logs that hold clears: the only ones a timer looks at
+        self.holding: set[Entry] = set()  # logs that hold clears: the only ones a timer looks at
         self._settling: list[_Job] = []
         self._complain = Complaints(logger, world.now)
         self.unreadable = 0
@@ -113,7 +113,7 @@ class Server:
         if isinstance(answer, bytes):
             self._send(wire.reply(request, answer))
             if log.clears.waiting:
-                self._holding.add(entry)
+                self.holding.add(entry)
         else:
             self._run(_Job(answer, entry, request))
 
@@ -137,7 +137,7 @@ class Server:
 
     def _retire(self, entry: Entry) -> None:
         # as a job of its own, on the lane of its own uuid, behind whatever is still under way there
-        self._holding.discard(entry)
+        self.holding.discard(entry)
         del self.world.entries[entry.luid]
         self._change(entry, None, lifecycle.retire(entry))
 
@@ -153,7 +153,7 @@ class Server:
             self._change(entry, request, lifecycle.postsuspend(entry))
         elif request.type == _T.DTR:
             logger.info("log %s: destroyed", entry.name)
-            self._holding.discard(entry)
+            self.holding.discard(entry)
             self._change(entry, request, lifecycle.retire(entry))
         else:
             self._complain.say("unknown", "request type %d is not known", request.type)
@@ -216,7 +216,7 @@ class Server:
         if reply is not None:
             self._send(reply)
         if entry.log is not None and entry.log.clears.waiting:
-            self._holding.add(entry)
+            self.holding.add(entry)
         if job.changes_life:
             entry.busy = False
             backlog = list(entry.backlog)
@@ -245,18 +245,13 @@ class Server:
 
     # -- time ------------------------------------------------------------------------------------------------------
 
-    def next_due_seconds(self) -> float | None:
-        """Return the monotonic time at which ``tick`` has something to do, None when nothing waits."""
-        dues = [entry.log.clears.next_due_seconds() for entry in self._holding if entry.log]
-        return min((due for due in dues if due is not None), default=None)
-
     def tick(self) -> None:
         """Begin the rounds of clears that are due."""
         now = self.world.now()
-        for entry in tuple(self._holding):
+        for entry in tuple(self.holding):
             log = entry.log
             if log is None or not log.clears.waiting or not log.live:
-                self._holding.discard(entry)
+                self.holding.discard(entry)
             elif not entry.busy and log.clears.due(now):
                 self._run(_Job(store_clears(log), entry, None))
 

@@ -6,8 +6,12 @@ Lives here: joining, receiving, replying, and who else listens. Does not know wh
 
 import errno
 import logging
+import math
 import socket
+import struct
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +27,19 @@ logger = logging.getLogger("diskulog.transport")
 
 CN_IDX_DM: Final = 7
 _SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h; the socket module has no name for it
+_NO_TIME_SECONDS: Final = 0.001
+_NOTHING: Final = bytes(4)  # its length says that it holds no request
 _PROC_NETLINK: Final = Path("/proc/net/netlink")
+
+
+def _leave(size: int) -> int:
+    return 0
 
 
 class Transport:
     """A datagram socket that gives requests of the kernel as memory, and sends replies to it."""
+
+    _kernel = 0  # its port, which no process can have
 
     def __init__(self, receive_buffer_bytes: int, handover: Handover) -> None:
         """Open, bind and join group 7; requests are received into the memory that outlives a worker.
@@ -52,18 +64,37 @@ class Transport:
             # the buffer first: a request that comes right after joining must fit
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer_bytes)
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, CN_IDX_DM)
-            self._socket.setblocking(False)
+            self._socket.setblocking(True)
+            self._wait_seconds = 0.0
+            self.wait_at_most(_NO_TIME_SECONDS)
         except OSError:
             self._socket.close()
             raise
         self._handover = handover
         self._complain = Complaints(logger, time.monotonic)
+        self._woken = False
+        self._whole = {size: handover.buffer[:size] for size in range(wire.MAX_REQUEST_BYTES + 1)}
         self.overruns = 0
+        self.drained = False  # whether the last ``receive`` found the buffer empty
         self.foreign = 0
 
-    def fileno(self) -> int:
-        """Return the descriptor to poll."""
-        return self._socket.fileno()
+    @property
+    def buffer(self) -> memoryview:
+        """Where requests are received."""
+        return self._handover.buffer
+
+    def wait_at_most(self, seconds: float) -> None:
+        """Let ``receive`` wait so long for a request, rounded to what the kernel's clock can tell apart."""
+        seconds = max(seconds, _NO_TIME_SECONDS)
+        if seconds != self._wait_seconds:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
+            self._wait_seconds = seconds
+
+    def wake(self) -> None:
+        """Have ``receive`` return, from any thread or a signal handler: it is sent a datagram that holds nothing."""
+        self._woken = True
+        with suppress(OSError):  # a full buffer keeps nobody waiting
+            self._socket.sendto(_NOTHING, socket.MSG_DONTWAIT, (self.port, 0))
 
     @property
     def overrun(self) -> bool:
@@ -74,40 +105,67 @@ class Transport:
     def overrun(self, value: bool) -> None:
         self._handover.overrun = value
 
-    def receive(self) -> memoryview | None:
-        """Return the next datagram that the kernel sent, valid until the next call; None when there is none.
+    def receive(self, answer: Callable[[int], int] = _leave, until_seconds: float = math.inf) -> memoryview | None:
+        """Return the next request that cannot be answered at once, valid until the next call.
 
-        A full buffer (ENOBUFS) has lost a request; the kernel asks again.
+        ``answer`` is told the size of a request in ``buffer``, and returns that of the reply which it made there, or 0.
+        Returns None when there was none for the time that ``wait_at_most`` gave, when it is ``until_seconds`` on the
+        monotonic clock, when somebody called ``wake``, and when a full buffer (ENOBUFS) has lost a request: the kernel
+        asks again.
         """
-        handover = self._handover
+        handover, monotonic, whole = self._handover, time.monotonic, self._whole
+        recvfrom_into, send, buffer = self._socket.recvfrom_into, self._socket.send, self._handover.buffer
         handover.make_room()
-        while True:
+        self.drained = False
+        while not self._woken:
             try:
-                size, sender = self._socket.recvfrom_into(handover.buffer)
-            except BlockingIOError:
-                return None
+                size, sender = recvfrom_into(buffer)
             except OSError as error:
-                if error.errno not in (errno.ENOBUFS, errno.EINTR):
-                    raise
-                if error.errno == errno.ENOBUFS:
-                    self.overruns += 1
-                    handover.overrun = True
-                    self._complain.say("lost", "requests do not fit the receive buffer; the kernel asks again")
+                self._nothing_came(error)
+                return None
+            if sender[0] != self._kernel:
+                self._foreign_came(sender[0])
                 continue
-            if sender[0] == 0:
-                return handover.buffer[:size]
-            handover.make_room_from_nobody()
+            length = answer(size)
+            if not length:
+                return buffer[:size]
+            try:
+                send(whole[length])
+            except OSError as error:
+                self._not_sent(error)
+            handover.forget_current()
+            if monotonic() >= until_seconds:
+                return None
+        self._woken = False
+        return None
+
+    def _nothing_came(self, error: OSError) -> None:
+        if isinstance(error, BlockingIOError):
+            self.drained = True
+        elif error.errno == errno.ENOBUFS:
+            self.overruns += 1
+            self.overrun = True
+            self._complain.say("lost", "requests do not fit the receive buffer; the kernel asks again")
+        else:
+            raise error
+
+    def _foreign_came(self, port: int) -> None:
+        self._handover.forget_current()
+        if port != self.port:
             self.foreign += 1  # a process: never heard, root's neither
-            self._complain.say("foreign", "netlink port %d sends what only the kernel may; it is dropped", sender[0])
+            self._complain.say("foreign", "netlink port %d sends what only the kernel may; it is dropped", port)
+
+    def _not_sent(self, error: OSError) -> None:
+        # nothing is lost: the kernel asks again after 15 s
+        self._complain.say("reply", "a reply could not be sent: %s", error.strerror)
 
     def send(self, reply: bytes | bytearray) -> None:
         """Send a reply to the kernel; if it has no room now, it will ask again."""
         self._handover.answering(reply)
         try:
-            self._socket.sendto(reply, (0, 0))
+            self._socket.send(reply)
         except OSError as error:
-            # nothing is lost: the kernel asks again after 15 s
-            self._complain.say("reply", "a reply could not be sent: %s", error.strerror)
+            self._not_sent(error)
         self._handover.answered(reply)
 
     def left_behind(self) -> tuple[list[KeptLog], list[int]]:
@@ -117,12 +175,17 @@ class Transport:
 
     def ask_again(self, seq: int) -> None:
         """Have the kernel send a request anew at once, one that a dead worker had received and not answered."""
-        self._socket.sendto(wire.bare_refusal(seq, errno.EAGAIN), (0, 0))
+        self._socket.send(wire.bare_refusal(seq, errno.EAGAIN))
         self._handover.forget(seq)
 
     def close(self) -> None:
         """Leave the group and close."""
         self._socket.close()
+
+
+def _timeval(seconds: float) -> bytes:
+    whole = int(seconds)
+    return struct.pack("@ll", whole, int((seconds - whole) * 1e6))
 
 
 def refuse_beside_another() -> None:

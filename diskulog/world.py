@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from diskulog.clears import ClearPolicy
 from diskulog.dirtylog import DirtyLog
 from diskulog.logstore import Keep, Kept, OpenStore, Store
-from diskulog.wire import Request
+from diskulog.wire import UUID_BYTES, Request
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +28,12 @@ class Entry:
     busy: bool = False
     backlog: deque[Request] = field(default_factory=deque)
     since_seconds: float = 0.0
+    wire_uuid: bytes = field(init=False)  # as it lies in a request
     distrusted: bool = False  # requests were lost since it was met: what the last worker held may be void
+
+    def __post_init__(self) -> None:
+        """Pad the uuid as the kernel does."""
+        self.wire_uuid = self.uuid.ljust(UUID_BYTES, b"\0")
 
     @property
     def name(self) -> str:

@@ -14,18 +14,20 @@ settings.register_profile(
 settings.load_profile("bounded")
 
 
-@pytest.fixture
-def rig() -> Iterator[Rig]:
+@pytest.fixture(params=[True, False], ids=["in place", "served"])
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """A host whose log device is blank; work runs at once."""
     made = Rig()
+    made.in_place = request.param
     yield made
     made.close()
 
 
-@pytest.fixture
-def slow() -> Iterator[Rig]:
+@pytest.fixture(params=[True, False], ids=["in place", "served"])
+def slow(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """A host on which the test decides when each piece of work runs; its log is all clean, and closed."""
     made = Rig(auto=False)
+    made.in_place = request.param
     made.disk.format()
     yield made
     made.close()

@@ -15,6 +15,7 @@ from bitarray import bitarray
 
 from diskulog.clears import ClearPolicy
 from diskulog.errors import DeviceError, RefusedError
+from diskulog.hotpath import HotPath
 from diskulog.logstore import Opening
 from diskulog.server import Server
 from diskulog.work import Lane, Work
@@ -366,6 +367,8 @@ class Rig:
     With ``auto`` every work runs as soon as the datagram that caused it was read, like a fast device.
     """
 
+    in_place = True  # what can be is answered in place, as by ``daemon``
+
     def __init__(self, policy: ClearPolicy | None = None, auto: bool = True) -> None:
         self.policy = policy or ClearPolicy(hold_seconds=5.0, max_held=64, leg_flush_timeout_seconds=10.0)
         self.auto = auto
@@ -403,6 +406,8 @@ class Rig:
         self.world = World({}, self._open, self._keep, self.policy, lambda: self.now, self.clustered)
         self.retired: list[bytes] = []
         self.server = Server(self.world, self.kernel.take_reply, self.executor.submit, self.retired.append)
+        self._buffer = memoryview(bytearray(4096))
+        self.hot = HotPath(self.world.entries, self.server.holding, self._buffer)
         self.kernel.daemon = self.receive
         self.read: list[int] = []  # the seqs that this daemon has read
 
@@ -430,7 +435,12 @@ class Rig:
 
     def receive(self, datagram: bytes) -> None:
         self.read.append(CN_MSG.unpack_from(datagram, NLMSGHDR.size)[2])
-        self.server.receive(datagram)
+        self._buffer[: len(datagram)] = datagram
+        size = self.hot.answer(len(datagram)) if self.in_place else 0
+        if size:
+            self.kernel.take_reply(bytes(self._buffer[:size]))
+        else:
+            self.server.receive(datagram)
         self.work()
 
     def at_rest(self) -> bool:

@@ -16,26 +16,25 @@ def clears() -> HeldClears:
 def test_a_clear_is_held_and_due_after_its_time(clears):
     clears.hold(7, 100.0)
     assert clears.holds(7)
-    assert clears.next_due_seconds() == 105.0
+    assert clears.due_seconds == 105.0
     assert not clears.due(104.9)
     assert clears.due(105.0)
 
 
 def test_nothing_held_is_never_due(clears):
-    assert clears.next_due_seconds() is None
     assert not clears.due(1e9)
 
 
 def test_the_first_clear_sets_the_time_of_all(clears):
     clears.hold(1, 100.0)
     clears.hold(2, 104.0)
-    assert clears.next_due_seconds() == 105.0
+    assert clears.due_seconds == 105.0
 
 
 def test_a_full_collection_is_due_at_once(clears):
     for region in range(3):
         clears.hold(region, 100.0)
-    assert clears.next_due_seconds() == 0.0
+    assert clears.due(0.0)
     assert clears.due(100.0)
 
 
@@ -57,7 +56,6 @@ def test_a_mark_drops_the_held_clear(clears):
     clears.mark(1)
     assert not clears.holds(1)
     assert not clears.due(1e9)
-    assert clears.next_due_seconds() is None
 
 
 def test_a_mark_of_another_region_drops_nothing(clears):
@@ -83,7 +81,6 @@ def test_no_second_round_is_due_while_one_runs(clears):
     for region in (4, 5, 6):
         clears.hold(region, 100.0)
     assert not clears.due(1e9)
-    assert clears.next_due_seconds() is None
 
 
 def test_after_a_round_the_rest_waits_its_time_from_then(clears):
@@ -92,7 +89,7 @@ def test_after_a_round_the_rest_waits_its_time_from_then(clears):
     clears.hold(2, 101.0)
     clears.take_round(number)
     clears.end_round(number, 110.0)
-    assert clears.next_due_seconds() == 115.0
+    assert clears.due_seconds == 115.0
     assert not clears.due(114.0)
 
 
@@ -101,9 +98,9 @@ def test_after_a_round_that_leaves_nothing_nothing_is_due(clears):
     number = clears.begin_round()
     clears.take_round(number)
     clears.end_round(number, 110.0)
-    assert clears.next_due_seconds() is None
+    assert not clears.due(1e9)
     clears.hold(2, 120.0)
-    assert clears.next_due_seconds() == 125.0
+    assert clears.due_seconds == 125.0
 
 
 def test_a_mark_during_a_round_takes_its_region_out(clears):
@@ -177,7 +174,7 @@ def test_reset_lets_a_round_under_way_pass(clears):
     clears.hold(2, 100.0)
     assert set(clears.take_round(number)) == set()
     clears.end_round(number, 200.0)
-    assert clears.next_due_seconds() == 105.0
+    assert clears.due_seconds == 105.0
     assert not clears.disabled
 
 

@@ -3,6 +3,8 @@ import logging
 import os
 import signal
 import socket
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,19 +54,34 @@ class FakeTransport:
         self.asked_again: list[int] = []
         self.port, self.overruns, self.overrun, self.foreign, self.closed = 4711, 0, False, 0, False
         self.answers: list[Answer] = []
-        self.waiting = False
-        self._event = os.eventfd(1, os.EFD_NONBLOCK)
+        self.waiting, self.drained = False, False
+        self.buffer = memoryview(bytearray(4096))
+        self.waits: list[float] = []
+        self._woken = threading.Event()
         FakeTransport.made.append(self)
 
-    def fileno(self) -> int:
-        return self._event
+    def wait_at_most(self, seconds: float) -> None:
+        self.waits.append(seconds)
 
-    def receive(self) -> bytes | None:
+    def wake(self) -> None:
+        self._woken.set()
+
+    def receive(self, answer: Callable[[int], int], until_seconds: float) -> bytes | None:
+        self.drained = self.waiting
         if self.waiting:
+            self._woken.wait(self.waits[-1] if self.waits else 0.01)
+            self._woken.clear()
             return None
         while self.script:
             item = self.script.popleft()
             if isinstance(item, bytes):
+                self.buffer[: len(item)] = item
+                length = answer(len(item))
+                if length:
+                    self.answers.append(parse_reply(bytes(self.buffer[:length])))
+                    if time.monotonic() >= until_seconds:
+                        return None
+                    continue
                 self.waiting = True
                 return item
             item()
@@ -75,7 +92,7 @@ class FakeTransport:
     def send(self, reply: bytes | bytearray) -> None:
         self.answers.append(parse_reply(bytes(reply)))
         self.waiting = False
-        os.eventfd_write(self._event, 1)
+        self._woken.set()
 
     def left_behind(self) -> tuple[list[KeptLog], list[int]]:
         return self.left
@@ -85,7 +102,6 @@ class FakeTransport:
 
     def close(self) -> None:
         self.closed = True
-        os.close(self._event)
 
 
 @pytest.fixture(autouse=True)
@@ -211,7 +227,6 @@ class TestTheLoop:
         assert "<3>some logs could not be made durable in 0 s" in lines(capfd)
 
     def test_after_an_overrun_held_clears_are_distrusted_until_the_buffer_was_empty(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(module, "_BATCH", 1)
         distrusted: list[str] = []
         plain = server.Server.distrust_clears
 
@@ -224,9 +239,11 @@ class TestTheLoop:
             plain(self)
 
         monkeypatch.setattr(server.Server, "distrust_clears", note)
-        run(tmp_path, ask(CTR, CORE), overrun, ask(RESUME), ask(IN_SYNC, REGION))
-        # with what was received in the same turn, and once more when nothing was left
-        assert distrusted == ["overrun", "distrusted", "distrusted"]
+        run(tmp_path, ask(CTR, CORE), overrun, ask(RESUME), ask(GET_SYNC_COUNT))
+        # with each request that may have been sent before, and once more when nothing was left
+        assert distrusted[0] == "overrun"
+        assert distrusted.count("distrusted") >= 2
+        assert 0.0 in FakeTransport.made[-1].waits  # what is left is not waited for
         assert not FakeTransport.made[-1].overrun
 
     def test_phantoms_are_looked_for_from_time_to_time(self, tmp_path, capfd, monkeypatch):
@@ -242,19 +259,19 @@ class TestTheLoop:
         run(tmp_path, ask(CTR, CORE), ask(RESUME))
         assert looked == []
 
-    def test_a_flood_is_answered_in_batches_with_the_lanes_in_between(self, tmp_path, monkeypatch):
-        collected = []
-        plain = module.Lanes.collect
-        monkeypatch.setattr(module.Lanes, "collect", lambda lanes: (collected.append(1), plain(lanes))[1])
-        _, answers = run(tmp_path, *(ask(IN_SYNC, REGION) for _ in range(3 * module._BATCH)))
-        assert len(answers) == 3 * module._BATCH
-        assert len(collected) >= 3
+    def test_a_flood_that_is_answered_in_place_keeps_no_timer_waiting(self, tmp_path, monkeypatch):
+        ticks = []
+        monkeypatch.setattr(module, "_IDLE_SECONDS", 0.0)
+        monkeypatch.setattr(server.Server, "tick", lambda _: ticks.append(len(FakeTransport.made[-1].answers)))
+        _, answers = run(tmp_path, ask(CTR, CORE), ask(RESUME), *(ask(IN_SYNC, REGION) for _ in range(50)))
+        assert len(answers) == 52
+        assert set(range(3, 52)) <= set(ticks)
 
-    def test_nothing_is_left_open_but_what_a_stuck_thread_may_still_write_to(self, tmp_path):
+    def test_nothing_is_left_open(self, tmp_path):
         run(tmp_path, ask(CTR, CORE), ask(RESUME), ask(POSTSUSPEND), ask(DTR))
         before = open_descriptors()
         run(tmp_path, ask(CTR, CORE), ask(RESUME), ask(POSTSUSPEND), ask(DTR))
-        assert open_descriptors() == before + 1
+        assert open_descriptors() == before
 
 
 @pytest.mark.loop

@@ -90,7 +90,7 @@ def test_a_datagram_that_is_no_request_is_not_in_hand(memory, worker):
 
 def test_a_process_s_datagram_is_not_in_hand(memory, worker):
     receive(worker, IN_SYNC, 5, bytes(8))
-    worker.make_room_from_nobody()
+    worker.forget_current()
     worker.make_room()
     assert left(memory) == []
 

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import logging
-import os
-import select
 import threading
 from collections.abc import Iterator
 
@@ -19,7 +17,8 @@ class Bench:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.lanes = Lanes(lambda: self.now)
+        self.woken = threading.Semaphore(0)
+        self.lanes = Lanes(lambda: self.now, self.woken.release)
         self.results: list[tuple[object, BaseException | None]] = []
 
     def submit(self, run, lane: Lane = Lane.DEVICE, uuid: bytes = ONE, timeout: float | None = None) -> Work:
@@ -29,10 +28,8 @@ class Bench:
 
     def collect(self, count: int) -> list[object]:
         """Collect until so many results are here; the values, in order."""
-        poll = select.poll()
-        poll.register(self.lanes.wake_fd, select.POLLIN)
         while len(self.results) < count:
-            assert poll.poll(PATIENCE * 1000), "no work came back"
+            assert self.woken.acquire(timeout=PATIENCE), "no work came back"
             self.lanes.collect()
         return [value for value, _ in self.results]
 
@@ -45,7 +42,6 @@ class Bench:
         for thread in running:
             thread.join(PATIENCE)
         assert self.threads() == set(), "a thread is left"
-        os.close(self.lanes.wake_fd)
 
 
 @pytest.fixture
@@ -113,15 +109,16 @@ def test_a_thread_that_cannot_be_started_is_tried_again_with_the_next_work(bench
         patch.setattr(threading.Thread, "start", fails)
         with pytest.raises(RuntimeError):
             bench.submit(lambda: "lost", timeout=5.0)
-    assert bench.lanes.next_deadline_seconds() is None
+    assert not bench.lanes.deadlines
     bench.submit(lambda: "next")
     assert bench.collect(1) == ["next"]
 
 
 def test_collecting_when_nothing_came_does_nothing(bench):
     bench.lanes.collect()
+    bench.lanes.end_overdue(bench.now)
     assert bench.results == []
-    assert bench.lanes.next_deadline_seconds() is None
+    assert not bench.lanes.deadlines
 
 
 class TestTimeLimits:
@@ -141,18 +138,20 @@ class TestTimeLimits:
         gate.set()
 
     def test_before_its_limit_work_is_left_alone(self, bench, stuck):
-        assert bench.lanes.next_deadline_seconds() == 10.0
+        assert bench.lanes.deadlines
         bench.now = 9.99
         bench.lanes.collect()
+        bench.lanes.end_overdue(bench.now)
         assert bench.results == []
 
     def test_at_its_limit_the_waiters_get_a_timeout_and_the_late_result_is_dropped(self, bench, stuck, caplog):
         bench.now = 10.0
         with caplog.at_level(logging.WARNING, "diskulog.lanes"):
             bench.lanes.collect()
+            bench.lanes.end_overdue(bench.now)
         assert [type(error) for _, error in bench.results] == [TimeoutError]
         assert [record.message for record in caplog.records] == ["a flush of a mirror's legs takes longer than 10.0 s"]
-        assert bench.lanes.next_deadline_seconds() is None
+        assert not bench.lanes.deadlines
         stuck.set()
         bench.submit(lambda: "next", Lane.LEGS)
         assert bench.collect(2) == [None, "next"]
@@ -162,6 +161,7 @@ class TestTimeLimits:
         bench.submit(lambda: begun.append("queued"), Lane.LEGS, timeout=5.0)
         bench.now = 5.0
         bench.lanes.collect()
+        bench.lanes.end_overdue(bench.now)
         assert [type(error) for _, error in bench.results] == [TimeoutError]
         stuck.set()
         bench.submit(lambda: "after", Lane.LEGS)
@@ -170,11 +170,12 @@ class TestTimeLimits:
 
     def test_the_earliest_limit_is_the_next_one_and_what_has_ended_has_none(self, bench, stuck):
         bench.submit(lambda: "quick", timeout=3.0)
-        assert bench.lanes.next_deadline_seconds() == 3.0
+        assert bench.lanes.deadlines
         bench.collect(1)
-        assert bench.lanes.next_deadline_seconds() == 10.0
+        assert bench.lanes.deadlines
         bench.now = 4.0
         bench.lanes.collect()
+        bench.lanes.end_overdue(bench.now)
         assert len(bench.results) == 1
 
     def test_equal_limits_end_in_the_order_of_submission(self, bench, stuck):
@@ -184,6 +185,7 @@ class TestTimeLimits:
             bench.lanes.submit(ONE, work)
         bench.now = 10.0
         bench.lanes.collect()
+        bench.lanes.end_overdue(bench.now)
         assert ends == [0, 1, 2]
 
 

@@ -433,16 +433,16 @@ def test_a_thread_that_cannot_be_started_leaves_nobody_waiting(rig, live, kind):
 
 def test_held_clears_are_stored_when_their_time_has_come(rig, live):
     assert live.written(1) == 0
-    assert rig.server.next_due_seconds() is None
+    assert not rig.server.holding
     live.clear(1)
     live.flush()
-    assert rig.server.next_due_seconds() == rig.now + 5.0
+    assert rig.entry(live).log.clears.due_seconds == rig.now + 5.0
     rig.tick(4.9)
     assert rig.disk.dirty() == [1]
     rig.tick(0.2)
     assert rig.disk.dirty() == []
-    assert rig.server.next_due_seconds() is None
     rig.tick(10.0)
+    assert not rig.server.holding
     assert rig.disk.calls["flush_legs"] == 1
 
 
@@ -475,7 +475,7 @@ def test_a_full_collection_is_stored_at_the_next_tick():
     assert log.written(1, 2) == 0
     log.clear(1, 2)
     log.flush()
-    assert rig.server.next_due_seconds() == 0.0
+    assert rig.server.holding
     rig.tick()
     assert rig.disk.dirty() == []
     rig.close()
@@ -494,7 +494,7 @@ def test_clears_that_came_during_a_round_get_a_round_of_their_own(slow):
     assert slow.executor.pending(Lane.LEGS) == 1
     slow.executor.run_all()
     assert slow.disk.dirty() == [2]
-    assert slow.server.next_due_seconds() == slow.now + 5.0
+    assert slow.entry(log).log.clears.due_seconds == slow.now + 5.0
     slow.tick(6.0)
     slow.executor.run_all()
     assert slow.disk.dirty() == []
@@ -505,8 +505,8 @@ def test_a_log_that_ended_holds_no_clears_for_the_timer(rig, live):
     live.clear(1)
     live.flush()
     live.dtr()
+    assert not rig.server.holding
     rig.tick(10.0)
-    assert rig.server.next_due_seconds() is None
     assert rig.disk.calls["flush_legs"] == 0
 
 

@@ -3,6 +3,8 @@ import errno
 import logging
 import os
 import socket
+import struct
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -57,10 +59,11 @@ class ScriptedSocket:
 
     def __init__(self, *script: bytes | tuple[bytes, int] | OSError) -> None:
         self.script = deque(script)
-        self.sent: list[tuple[bytes, tuple[int, int]]] = []
+        self.sent: list[bytes] = []
+        self.woken: list[tuple[bytes, int, tuple[int, int]]] = []
         self.options: list[tuple[int, int, int]] = []
         self.bound: tuple[int, int] | None = None
-        self.blocking = True
+        self.blocking = False
         self.closed = False
         self.send_failure: OSError | None = None
         self.option_failure: OSError | None = None
@@ -79,9 +82,6 @@ class ScriptedSocket:
     def setblocking(self, blocking):
         self.blocking = blocking
 
-    def fileno(self):
-        return 99
-
     def recvfrom_into(self, buffer):
         if not self.script:
             raise BlockingIOError(errno.EAGAIN, "nothing")
@@ -92,10 +92,16 @@ class ScriptedSocket:
         buffer[: len(content)] = content
         return len(content), (sender, 0)
 
-    def sendto(self, content, address):
+    def send(self, content):
         if self.send_failure:
             raise self.send_failure
-        self.sent.append((bytes(content), address))
+        self.sent.append(bytes(content))
+
+    def sendto(self, content, flags, address):
+        if self.send_failure:
+            raise self.send_failure
+        self.woken.append((bytes(content), flags, address))
+        self.script.append((bytes(content), address[0]))
 
     def close(self):
         self.closed = True
@@ -108,9 +114,12 @@ def scripted(monkeypatch, *script) -> tuple[Transport, ScriptedSocket]:
 
 
 def received(transport: Transport) -> list[bytes]:
-    found = []
-    while (datagram := transport.receive()) is not None:
-        found.append(bytes(datagram))
+    found, drained = [], False
+    while not drained:
+        datagram = transport.receive()
+        if datagram is not None:
+            found.append(bytes(datagram))
+        drained = transport.drained
     return found
 
 
@@ -118,10 +127,14 @@ class TestOpening:
     def test_it_binds_to_no_group_and_joins_the_one_it_wants_after_the_buffer_is_large(self, monkeypatch):
         transport, sock = scripted(monkeypatch)
         assert sock.bound == (0, 0)
-        assert sock.options == [(socket.SOL_SOCKET, 33, BUFFER), (270, 1, 7)]
-        assert sock.blocking is False
+        one_ms = struct.pack("@ll", 0, 1000)
+        assert sock.options == [
+            (socket.SOL_SOCKET, 33, BUFFER),
+            (270, 1, 7),
+            (socket.SOL_SOCKET, socket.SO_RCVTIMEO, one_ms),
+        ]
+        assert sock.blocking
         assert transport.port == 4711
-        assert transport.fileno() == 99
         transport.close()
         assert sock.closed
 
@@ -168,10 +181,69 @@ class TestReceiving:
         assert transport.overruns == 2
         assert caplog.messages == ["requests do not fit the receive buffer; the kernel asks again"]
 
-    def test_an_interrupted_call_is_made_again(self, monkeypatch):
-        transport, _ = scripted(monkeypatch, InterruptedError(errno.EINTR, "Interrupted"), b"one")
-        assert received(transport) == [b"one"]
-        assert transport.overruns == 0
+    def test_after_a_full_buffer_somebody_is_to_act_before_more_is_answered(self, monkeypatch):
+        transport, _ = scripted(monkeypatch, OSError(errno.ENOBUFS, "No buffer space available"), b"one")
+        assert transport.receive() is None
+        assert transport.overrun
+        assert not transport.drained
+        assert transport.receive() is not None
+        assert transport.receive() is None
+        assert transport.drained
+
+    def test_what_is_answered_in_place_is_sent_and_no_longer_in_hand(self, monkeypatch):
+        first, second = (datagram(IN_SYNC, b"UUID", 7, bytes(8), seq=seq) for seq in (41, 42))
+        transport, sock = scripted(monkeypatch, first, second)
+        sizes = []
+
+        def answer(size: int) -> int:
+            sizes.append(size)
+            transport.buffer[-1] = 0
+            return size - 8 if len(sizes) == 1 else 0
+
+        assert bytes(transport.receive(answer)) == second
+        assert sizes == [len(first), len(second)]
+        assert sock.sent == [first[:-8]]
+        assert transport.left_behind() == ([], [42])
+
+    def test_an_answer_in_place_that_cannot_be_sent_is_one_line(self, monkeypatch, caplog):
+        transport, sock = scripted(monkeypatch, datagram(IN_SYNC, b"UUID", 7, bytes(8)), b"rest")
+        sock.send_failure = OSError(errno.ECONNREFUSED, "Connection refused")
+        answers = [204, 0]
+        assert bytes(transport.receive(lambda _: answers.pop(0))) == b"rest"
+        assert caplog.messages == ["a reply could not be sent: Connection refused"]
+
+    def test_it_returns_when_the_time_has_come_though_more_is_asked(self, monkeypatch):
+        requests = [datagram(IN_SYNC, b"UUID", 7, bytes(8), seq=seq) for seq in range(3)]
+        transport, sock = scripted(monkeypatch, *requests)
+        assert transport.receive(lambda size: size, 0.0) is None
+        assert len(sock.sent) == 1
+        assert not transport.drained
+
+    def test_whoever_wakes_it_is_looked_after_before_the_next_request(self, monkeypatch):
+        transport, sock = scripted(monkeypatch, b"one")
+        transport.wake()
+        assert sock.woken == [(bytes(4), socket.MSG_DONTWAIT, (4711, 0))]
+        assert transport.receive() is None
+        assert not transport.drained
+        assert bytes(transport.receive()) == b"one"
+        assert transport.receive() is None  # the datagram itself wakes nobody twice, and is nobody's
+        assert transport.foreign == 0
+        assert transport.left_behind() == ([], [])
+
+    def test_a_buffer_too_full_to_be_woken_by_wakes_by_itself(self, monkeypatch):
+        transport, sock = scripted(monkeypatch, b"one")
+        sock.send_failure = BlockingIOError(errno.EAGAIN, "full")
+        transport.wake()
+        assert transport.receive() is None
+        assert bytes(transport.receive()) == b"one"
+
+    def test_the_waiting_time_is_told_to_the_kernel_once(self, monkeypatch):
+        transport, sock = scripted(monkeypatch)
+        before = len(sock.options)
+        for seconds in (0.5, 0.5, 2.25, 0.0, 0.001):
+            transport.wait_at_most(seconds)
+        times = [struct.unpack("@ll", value) for _, _, value in sock.options[before:]]
+        assert times == [(0, 500000), (2, 250000), (0, 1000)]
 
     def test_any_other_error_is_not_hidden(self, monkeypatch):
         transport, _ = scripted(monkeypatch, OSError(errno.EBADF, "Bad file descriptor"))
@@ -183,7 +255,7 @@ class TestSending:
     def test_replies_go_to_the_kernel(self, monkeypatch):
         transport, sock = scripted(monkeypatch)
         transport.send(bytearray(b"reply"))
-        assert sock.sent == [(b"reply", (0, 0))]
+        assert sock.sent == [b"reply"]
 
     def test_a_reply_that_the_kernel_has_no_room_for_is_one_line(self, monkeypatch, caplog):
         transport, sock = scripted(monkeypatch)
@@ -201,9 +273,8 @@ class TestWhatAWorkerLeaves:
         assert transport.left_behind() == ([], [41])
         transport.ask_again(41)
         assert transport.left_behind() == ([], [])
-        ((sent, address),) = sock.sent
-        answer = parse_reply(sent)
-        assert (answer.seq, answer.error, address) == (41, -errno.EAGAIN, (0, 0))
+        answer = parse_reply(*sock.sent)
+        assert (answer.seq, answer.error) == (41, -errno.EAGAIN)
 
     def test_what_it_answered_is_not(self, monkeypatch):
         request = datagram(IN_SYNC, b"UUID", 7, bytes(8), seq=41)
@@ -231,7 +302,16 @@ class TestTheRealSocket:
             other.bind((0, 0))
             other.sendto(bytes(64), (native.port, 0))
         assert native.receive() is None
+        assert native.drained
         assert native.foreign == 1
+
+    def test_a_thread_wakes_it(self, native):
+        native.wait_at_most(60.0)
+        timer = threading.Timer(0.05, native.wake)
+        timer.start()
+        assert native.receive() is None
+        assert not native.drained
+        timer.join()
 
     def test_a_full_buffer_loses_datagrams_and_not_the_socket(self, native):
         with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, CONNECTOR) as other:
@@ -242,6 +322,7 @@ class TestTheRealSocket:
                     other.sendto(bytes(4000), (0, 1 << 6))
             assert native.receive() is None
             assert native.overruns == 1
+            assert native.receive() is None
             heard = native.foreign
             assert heard > 0
             other.sendto(bytes(64), (native.port, 0))

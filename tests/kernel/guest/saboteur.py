@@ -138,12 +138,15 @@ class Socket:
 
     def __init__(self, real: socket.socket, orders: Orders) -> None:
         self._real, self._orders = real, orders
+        self._dies = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
     def recvfrom_into(self, buffer: memoryview) -> tuple[int, Any]:
         while True:
+            if self._dies:  # the next one is to be received: the last one was crossed off
+                die()
             size, sender = self._real.recvfrom_into(buffer)
             deed = self._orders.obey(wire.unframe(buffer[:size]), _AT_REQUEST)
             if deed is Deed.KILL_BEFORE:
@@ -154,16 +157,17 @@ class Socket:
                 return size, sender
             buffer[:4] = bytes(4)  # it never came: nothing is in hand
 
-    def sendto(self, reply: bytes | bytearray, address: Any) -> int:
+    def send(self, reply: bytes | bytearray | memoryview) -> int:
         answered = wire.unframe(reply)
         deed = self._orders.obey(answered, _AT_REPLY)
         if deed is Deed.KILL_UNSENT:
             die()
         if deed is Deed.LOSE_REPLY:
             return len(reply)
-        sent = self._real.sendto(reply, address)
+        sent = self._real.send(reply)
         if self._orders.obey(answered, (Deed.KILL_SENT,)) is Deed.KILL_SENT:
             die()
+        self._dies = self._orders.obey(answered, (Deed.KILL_AFTER,)) is Deed.KILL_AFTER
         return sent
 
 
@@ -175,17 +179,12 @@ def die() -> None:
 def sabotage() -> None:
     """Patch the product in this process; every worker is forked from it."""
     orders = Orders()
-    open_socket, send = Transport.__init__, Transport.send
+    open_socket = Transport.__init__
     unknown_log, resume = Server._unknown_log, lifecycle.resume
 
     def opened(self: Any, *arguments: Any) -> None:
         open_socket(self, *arguments)
         self._socket = Socket(self._socket, orders)
-
-    def sent(self: Any, reply: bytes | bytearray) -> None:
-        send(self, reply)
-        if orders.obey(wire.unframe(reply), (Deed.KILL_AFTER,)) is Deed.KILL_AFTER:
-            die()
 
     def unknown(self: Any, request: Request) -> None:
         if request.type == RequestType.IN_SYNC and orders.naive is Naive.UNKNOWN_IS_EINVAL:
@@ -204,7 +203,7 @@ def sabotage() -> None:
             log.go_live()
         return payload
 
-    Transport.__init__, Transport.send = opened, sent
+    Transport.__init__ = opened
     Server._unknown_log, lifecycle.resume = unknown, resumed
 
 
