@@ -4,6 +4,7 @@
 Lives here: which clears are held, in which round, and since when. Does not know bitmaps, devices or threads.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -22,7 +23,11 @@ class KeptBits(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ClearPolicy:
-    """How long and how many clears are held, and how long a flush of the legs may take."""
+    """How long and how many clears are held, and how long a flush of the legs may take.
+
+    A clear is held for ``hold_seconds`` at most. A round that is due takes those along that were held for half of it:
+    few rounds do then, and a region that is written again sooner costs the log no I/O at all.
+    """
 
     hold_seconds: float = 5.0
     max_held: int = 4096
@@ -33,39 +38,38 @@ class ClearPolicy:
 class HeldClears:
     """The clears of one log.
 
-    ``waiting`` collects; ``closing`` is the round whose leg flush is under way, and was collected before that flush
-    began. A mark drops its region from both. Losing any of them costs a resync of the region, never data.
+    ``waiting`` has them with the time of each, the oldest first; ``closing`` is the round whose leg flush is under way,
+    and was collected before that flush began. A mark drops its region from both. Losing any of them costs a resync of
+    the region, never data.
     ``bits`` says the same of each region, where it outlives this process.
     """
 
     policy: ClearPolicy
-    waiting: set[int] = field(default_factory=set)
+    waiting: dict[int, float] = field(default_factory=dict)
     closing: set[int] = field(default_factory=set)
     round_running: bool = False
     round_number: int = 0  # a round whose number has passed may not store what it was to cover
     disabled: bool = False  # a leg could not be flushed: nothing is stored until an activation
-    due_seconds: float | None = None  # monotonic; when the next round should begin
+    rest_seconds: float = 0.0  # monotonic; no round begins before that
     dropped: int = 0
     bits: KeptBits = field(default_factory=lambda: defaultdict[int, int](int))
 
     def hold(self, region: int, now_seconds: float) -> None:
         """Hold a clear; over the bound it is dropped, which is safe."""
-        if self.disabled or region in self.closing:
-            # in closing already: nothing marked it since, or it would have left; the round's word is as good
+        if self.disabled or self.bits[region]:
+            # held already: nothing marked it since, or it would have left; a round's word is as good
             return
         if len(self.waiting) >= self.policy.max_held:
             self.dropped += 1
             return
-        self.waiting.add(region)
+        self.waiting[region] = now_seconds
         self.bits[region] = 1
-        if self.due_seconds is None:
-            self.due_seconds = now_seconds + self.policy.hold_seconds
 
     def mark(self, region: int) -> None:
         """Forget a region's held clear, because it is being written again."""
         if self.bits[region]:
             self.bits[region] = 0
-            self.waiting.discard(region)
+            self.waiting.pop(region, None)
             self.closing.discard(region)
 
     def holds(self, region: int) -> bool:
@@ -81,19 +85,27 @@ class HeldClears:
         """Tell whether a round should begin now."""
         if self.round_running or not self.waiting:
             return False
-        full = len(self.waiting) >= self.policy.max_held
-        return full or (self.due_seconds is not None and now_seconds >= self.due_seconds)
+        oldest = next(iter(self.waiting.values()))
+        late = now_seconds >= max(oldest + self.policy.hold_seconds, self.rest_seconds)
+        return late or self._full()
 
-    def begin_round(self) -> int:
-        """Close the collection and number it: a leg flush that begins after this call covers all of ``closing``.
+    def _full(self) -> bool:
+        return len(self.waiting) >= self.policy.max_held
+
+    def begin_round(self, now_seconds: float = math.inf) -> int:
+        """Number a round of those held long enough, or all: a leg flush that begins after this call covers ``closing``.
 
         What an earlier round still had is covered anew, and that round's own number has passed.
         """
-        self.closing |= self.waiting
-        self.waiting = set()
+        young = now_seconds - self.policy.hold_seconds / 2
+        at_least = (self.policy.max_held + 1) // 2 if self._full() else 0
+        for region, since in tuple(self.waiting.items()):
+            if since > young and len(self.closing) >= at_least:
+                break
+            del self.waiting[region]
+            self.closing.add(region)
         self.round_running = True
         self.round_number += 1
-        self.due_seconds = None
         return self.round_number
 
     def take_round(self, number: int) -> Iterable[int]:
@@ -115,12 +127,10 @@ class HeldClears:
             self.bits[region] = 0
 
     def end_round(self, number: int, now_seconds: float) -> None:
-        """Let the next round begin; what came meanwhile waits its time from now."""
-        if number != self.round_number:
-            return
-        self.round_running = False
-        if self.waiting:
-            self.due_seconds = now_seconds + self.policy.hold_seconds
+        """Let the next round begin, half of ``hold_seconds`` from now unless the collection is full."""
+        if number == self.round_number:
+            self.round_running = False
+            self.rest_seconds = now_seconds + self.policy.hold_seconds / 2
 
     def drop(self) -> None:
         """Forget every held clear."""
@@ -128,17 +138,15 @@ class HeldClears:
         self.forget(self.closing)
         self.waiting.clear()
         self.closing.clear()
-        self.due_seconds = None
 
     def reset(self, disabled: bool = False) -> None:
         """Begin anew, as RESUME does; a round under way has passed."""
         self.drop()
         self.round_number += 1
         self.round_running = False
+        self.rest_seconds = 0.0
         self.disabled = disabled
 
     def adopt(self, regions: Iterable[int], now_seconds: float) -> None:
         """Go on with what the last worker held, as if it had come now."""
-        self.waiting.update(regions)
-        if self.waiting:
-            self.due_seconds = now_seconds + self.policy.hold_seconds
+        self.waiting.update(dict.fromkeys(regions, now_seconds))

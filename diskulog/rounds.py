@@ -5,6 +5,7 @@ Lives here: that order, and what a failure of it means. Does not know when a rou
 """
 
 import logging
+import math
 
 from diskulog.dirtylog import DirtyLog
 from diskulog.errors import NotResumedError
@@ -13,13 +14,14 @@ from diskulog.work import Lane, Steps, Work
 logger = logging.getLogger("diskulog.log")
 
 
-def store_clears(log: DirtyLog, last: bool = False) -> Steps:
+def store_clears(log: DirtyLog, last: bool = False, now_seconds: float = math.inf) -> Steps:
     """Flush the legs, then store what is left of the round and make it durable.
 
-    ``last`` leaves the msync to the caller, who closes the log.
+    ``last`` leaves the msync to the caller, who closes the log. With ``now_seconds``, what has not been held for long
+    is left for another round.
     """
     clears = log.clears
-    number = clears.begin_round()
+    number = clears.begin_round(now_seconds)
     try:
         if clears.closing:
             yield Work(Lane.LEGS, lambda: _flush_legs(log), clears.policy.leg_flush_timeout_seconds)

@@ -253,7 +253,7 @@ class Server:
             if log is None or not log.clears.waiting or not log.live:
                 self.holding.discard(entry)
             elif not entry.busy and log.clears.due(now):
-                self._run(_Job(store_clears(log), entry, None))
+                self._run(_Job(store_clears(log, now_seconds=now), entry, None))
 
     def distrust_clears(self) -> None:
         """Drop every held clear: a lost request may have been a log's end, and another log keeps its device."""

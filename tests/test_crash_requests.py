@@ -181,8 +181,8 @@ def rounds_take_what_came_during_the_flush(patch) -> None:
     plain = HeldClears.take_round
 
     def wrong(self, number):
-        self.closing |= self.waiting
-        self.waiting = set()
+        self.closing |= self.waiting.keys()
+        self.waiting = {}
         return plain(self, number)
 
     patch.setattr(HeldClears, "take_round", wrong)

@@ -13,7 +13,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from errno import EINVAL, ESRCH
 from pathlib import Path
@@ -167,7 +167,8 @@ class Socket:
         sent = self._real.send(reply)
         if self._orders.obey(answered, (Deed.KILL_SENT,)) is Deed.KILL_SENT:
             die()
-        self._dies = self._orders.obey(answered, (Deed.KILL_AFTER,)) is Deed.KILL_AFTER
+        if self._orders.obey(answered, (Deed.KILL_AFTER,)) is Deed.KILL_AFTER:
+            self._dies = True
         return sent
 
 
@@ -239,7 +240,7 @@ class SabotagedDaemon(Daemon):
         Room for all: were a reconnection's RESUME lost, the kernel itself would take it for "not in sync".
         """
         worker, (before, inode) = self.worker, _netlink()
-        (number,) = (fd.name for fd in Path(f"/proc/{worker}/fd").iterdir() if f"[{inode}]" in os.readlink(fd))
+        number = _descriptor(worker, inode)
         process = os.pidfd_open(worker)
         ours = socket.socket(fileno=ctypes.CDLL(None).syscall(_SYS_PIDFD_GETFD, process, int(number), 0))
         size = ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # the kernel tells twice what was set
@@ -253,6 +254,14 @@ class SabotagedDaemon(Daemon):
             os.kill(worker, signal.SIGCONT)
             ours.close()
             os.close(process)
+
+
+def _descriptor(worker: int, inode: str) -> str:
+    for fd in Path(f"/proc/{worker}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it opens and closes others meanwhile
+            if f"[{inode}]" in os.readlink(fd):
+                return fd.name
+    raise AssertionError(f"worker {worker} has no socket {inode}")
 
 
 def _netlink() -> tuple[int, str]:
