@@ -5,20 +5,10 @@ Lives here: which clears are held, in which round, and since when. Does not know
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
-
-class KeptBits(Protocol):
-    """A bit for each region, 1 while its clear is held: what the next worker goes by."""
-
-    def __getitem__(self, region: int, /) -> int:
-        """Return a region's bit."""
-
-    def __setitem__(self, region: int, value: int, /) -> None:
-        """Set a region's bit."""
+from bitarray import bitarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +29,9 @@ class HeldClears:
     """The clears of one log.
 
     ``waiting`` has them with the time of each, the oldest first; ``closing`` is the round whose leg flush is under way,
-    and was collected before that flush began. A mark drops its region from both. Losing any of them costs a resync of
-    the region, never data.
-    ``bits`` says the same of each region, where it outlives this process.
+    and was collected before that flush began. ``bits`` has a 1 for each region whose clear is held, where it outlives
+    this process; those of ``max_held`` regions and more have no time, and are found there when a round is made. A mark
+    drops its region from all. Losing any of them costs a resync of the region, never data.
     """
 
     policy: ClearPolicy
@@ -51,43 +41,51 @@ class HeldClears:
     round_number: int = 0  # a round whose number has passed may not store what it was to cover
     disabled: bool = False  # a leg could not be flushed: nothing is stored until an activation
     rest_seconds: float = 0.0  # monotonic; no round begins before that
-    dropped: int = 0
-    bits: KeptBits = field(default_factory=lambda: defaultdict[int, int](int))
+    timeless: int = 0  # how many are in ``bits`` alone
+    bits: bitarray = field(default_factory=bitarray)
 
     def hold(self, region: int, now_seconds: float) -> None:
-        """Hold a clear; over the bound it is dropped, which is safe."""
+        """Hold a clear."""
         if self.disabled or self.bits[region]:
             # held already: nothing marked it since, or it would have left; a round's word is as good
             return
-        if len(self.waiting) >= self.policy.max_held:
-            self.dropped += 1
-            return
-        self.waiting[region] = now_seconds
         self.bits[region] = 1
+        if self._full():
+            self.timeless += 1
+        else:
+            self.waiting[region] = now_seconds
 
     def mark(self, region: int) -> None:
         """Forget a region's held clear, because it is being written again."""
         if self.bits[region]:
             self.bits[region] = 0
-            self.waiting.pop(region, None)
-            self.closing.discard(region)
+            if region in self.closing:
+                self.closing.discard(region)
+            elif self.waiting.pop(region, None) is None:
+                self.timeless -= 1
 
     def holds(self, region: int) -> bool:
         """Tell whether the region is clean as far as the kernel said, though not yet on the medium."""
-        return region in self.waiting or region in self.closing
+        return bool(self.bits[region])
+
+    @property
+    def collected(self) -> bool:
+        """Whether any clear waits for a round."""
+        return bool(self.waiting) or self.timeless > 0
 
     @property
     def held_count(self) -> int:
         """How many clears are held."""
-        return len(self.waiting) + len(self.closing)
+        return len(self.waiting) + len(self.closing) + self.timeless
 
     def due(self, now_seconds: float) -> bool:
         """Tell whether a round should begin now."""
-        if self.round_running or not self.waiting:
+        if self.round_running or not self.collected:
             return False
+        if self.timeless or self._full():
+            return True
         oldest = next(iter(self.waiting.values()))
-        late = now_seconds >= max(oldest + self.policy.hold_seconds, self.rest_seconds)
-        return late or self._full()
+        return now_seconds >= max(oldest + self.policy.hold_seconds, self.rest_seconds)
 
     def _full(self) -> bool:
         return len(self.waiting) >= self.policy.max_held
@@ -104,9 +102,20 @@ class HeldClears:
                 break
             del self.waiting[region]
             self.closing.add(region)
+        if self.timeless:
+            self._collect_timeless(self.policy.max_held if now_seconds < math.inf else math.inf)
         self.round_running = True
         self.round_number += 1
         return self.round_number
+
+    def _collect_timeless(self, limit: float) -> None:
+        # not all of them, for a set of millions would be made: the next round is due at once
+        for region in self.bits.search(1):
+            if region not in self.waiting and region not in self.closing:
+                self.closing.add(region)
+                self.timeless -= 1
+                if not self.timeless or len(self.closing) >= limit:
+                    break
 
     def take_round(self, number: int) -> Iterable[int]:
         """Hand out what is left of a round after its leg flush; nothing when a later round began or a flush failed.
@@ -134,8 +143,11 @@ class HeldClears:
 
     def drop(self) -> None:
         """Forget every held clear."""
+        if self.timeless:
+            self.bits.setall(0)
         self.forget(self.waiting)
         self.forget(self.closing)
+        self.timeless = 0
         self.waiting.clear()
         self.closing.clear()
 
@@ -149,4 +161,6 @@ class HeldClears:
 
     def adopt(self, regions: Iterable[int], now_seconds: float) -> None:
         """Go on with what the last worker held, as if it had come now."""
-        self.waiting.update(dict.fromkeys(regions, now_seconds))
+        for region in regions:
+            self.bits[region] = 0
+            self.hold(region, now_seconds)

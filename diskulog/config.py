@@ -45,6 +45,7 @@ class Netlink(_Section):
 
     # the kernel doubles the value in an int
     receive_buffer_bytes: Annotated[int, Field(ge=64 * 1024, le=2**30 - 1)] = 8 * 1024 * 1024
+    spins: Annotated[int, Field(ge=0, le=10000)] = 20
 
 
 class Daemon(_Section):

@@ -63,7 +63,7 @@ class Daemon:
 
         world = World({}, open_store, keep, policy, time.monotonic, config.compat.clustered_single_host)
         self._server = Server(world, self._transport.send, self._lanes.submit, self._lanes.retire)
-        self._hot_path = HotPath(world.entries, self._server.holding, transport.buffer)
+        self._hot_path = HotPath(world.known, self._server.holding, transport.buffer)
         self._stopping = False
         self._look_seconds = 0.0  # monotonic; when timers are looked at again
         self._phantoms_seconds = time.monotonic() + _PHANTOM_CHECK_SECONDS
@@ -108,7 +108,7 @@ class Daemon:
 
     def _turn(self) -> None:
         transport, server = self._transport, self._server
-        request = transport.receive(self._hot_path.answer, self._look_seconds)
+        request = transport.receive(self._hot_path.answer)
         if request is not None:
             server.receive(request)
             transport.wait_at_most(_TICK_SECONDS)  # it may have begun something that has a time

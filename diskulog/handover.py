@@ -44,7 +44,7 @@ class Handover:
     def __init__(self, memory: memoryview) -> None:
         """Take ``HANDOVER_BYTES`` of memory that is shared and zero."""
         self.buffer = memory[:BUFFER_BYTES]
-        self._length = self.buffer[: _LENGTH.size].cast("I")
+        self.length = self.buffer[: _LENGTH.size].cast("I")
         self._memory = memory
         self._owed: dict[int, int] = {}  # seq: where its slot is
         self._free_owed = [_OWED_AT + number * _SLOT_BYTES for number in range(MAX_OWED)]
@@ -55,7 +55,7 @@ class Handover:
 
     def make_room(self) -> None:
         """Make the buffer free for the next datagram; one that waits for its answer moves to a slot."""
-        length = self._length[0]
+        length = self.length[0]
         if not length:
             return
         if wire.FRAME_BYTES <= length <= _SLOT_BYTES - _LENGTH.size and self._free_owed:
@@ -66,7 +66,7 @@ class Handover:
 
     def forget_current(self) -> None:
         """Forget the datagram in the buffer: it was answered there, or nobody waits for it, since no kernel sent it."""
-        self._length[0] = 0
+        self.length[0] = 0
 
     def answering(self, reply: bytes | bytearray) -> None:
         """Look at a reply just before it is sent: a CTR that succeeds is a log to keep, a DTR one to forget."""

@@ -7,155 +7,146 @@ sockets, other requests, errors or a log's life: what is not plain is left as it
 
 import struct
 from collections.abc import Callable, Container
-from typing import Final
+from typing import Final, NamedTuple
 
 from diskulog.dirtylog import DirtyLog
-from diskulog.wire import CN_IDX_DM, CN_VAL_DM_USERSPACE_LOG, FRAME_BYTES, MAX_REGIONS, NLMSG_DONE, VERSIONS
+from diskulog.wire import CN_IDX_DM, CN_VAL_DM_USERSPACE_LOG, FRAME_BYTES, MAX_REGIONS, NLMSG_DONE
 from diskulog.wire import RequestType as _T
 from diskulog.world import Entry
 
-# of wire.FRAME what must be looked at: the three lengths, who asks, whom, what
-_HEAD: Final = struct.Struct("=IH10xII8xH2xQ129s3xIi4xII")
-_DATA_END: Final = FRAME_BYTES + 8 * MAX_REGIONS
-_CN_HEADER_BYTES: Final = 36
+# The pieces of wire.FRAME that are compared as they lie there, without making numbers of them: nlmsg_len to
+# nlmsg_flags; idx and val; cn_msg.len and flags; luid to error; request_type and data_size.
+_PIECES: Final = struct.Struct("=8s8x8s8x4s148s4x8s")
+_IDS: Final = struct.pack("=II", CN_IDX_DM, CN_VAL_DM_USERSPACE_LOG)
 # where the same numbers lie in views of the frame as u32, u16
 _NL_LENGTH_U32: Final = 0
 _CN_LENGTH_U16: Final = 16
 _DATA_SIZE_U32: Final = 48
+_CN_HEADER_BYTES: Final = 36
 _REGION_BYTES: Final = 8
 
-NOT_HERE: Final = 0
+Handler = Callable[[Entry, DirtyLog, int], memoryview | None]
+
+
+class _Shape(NamedTuple):
+    """What a plain request of one type and length looks like, and who answers it."""
+
+    size: int
+    nl_header: bytes
+    cn_length: bytes
+    handler: Handler
+    numbers: int  # of 64 bits, in its payload
 
 
 class HotPath:
-    """Answers what lies in ``buffer``, one request at a time. It answers as ``server`` would, or not at all."""
+    """Answers what lies in ``buffer``, one request at a time. It answers as ``server`` would, or not at all.
 
-    def __init__(self, entries: dict[int, Entry], holding: Container[Entry], buffer: memoryview) -> None:
-        """Take the table of logs, those whose held clears have a timer, and the buffer of requests."""
-        self._entries = entries
+    Each line here is passed for each read of a mirror, mostly with cold caches, so that less code counts for more than
+    fast code: a request is known again by its bytes.
+    """
+
+    def __init__(self, known: dict[bytes, Entry], holding: Container[Entry], buffer: memoryview) -> None:
+        """Take the logs by their bytes in a request, those whose clears have a timer, and the buffer of requests."""
+        self._known = known
         self._holding = holding
         self._buffer = buffer
         self._words = buffer[: _DATA_SIZE_U32 * 4 + 4].cast("I")
         self._halves = buffer[: _CN_LENGTH_U16 * 2 + 2].cast("H")
-        self._regions = buffer[FRAME_BYTES:_DATA_END].cast("Q")
-        self._table: dict[int, Callable[[Entry, DirtyLog, int], int]] = {
-            _T.IN_SYNC: self._in_sync,
-            _T.FLUSH: self._flush,
-            _T.MARK_REGION: self._mark_region,
-            _T.CLEAR_REGION: self._clear_region,
-            _T.GET_RESYNC_WORK: self._get_resync_work,
-            _T.SET_REGION_SYNC: self._set_region_sync,
-            _T.IS_REMOTE_RECOVERING: self._is_remote_recovering,
-        }
+        self._regions = buffer[FRAME_BYTES : FRAME_BYTES + 8 * MAX_REGIONS].cast("Q")
+        self._replies = [buffer[: FRAME_BYTES + 8 * count] for count in range(3)]
+        counts = range(1, MAX_REGIONS + 1)
+        table: list[tuple[_T, int, Handler]] = [
+            (_T.IN_SYNC, 1, self._in_sync),
+            (_T.FLUSH, 0, self._flush),
+            *((_T.FLUSH, count, self._flush) for count in counts),
+            *((_T.MARK_REGION, count, self._mark_region) for count in counts),
+            *((_T.CLEAR_REGION, count, self._clear_region) for count in counts),
+            (_T.GET_RESYNC_WORK, 0, self._get_resync_work),
+            (_T.SET_REGION_SYNC, 2, self._set_region_sync),
+            (_T.IS_REMOTE_RECOVERING, 1, self._is_remote_recovering),
+        ]
+        self._shapes: dict[bytes, _Shape] = {}
+        for kind, count, handler in table:
+            length = count * _REGION_BYTES
+            size = FRAME_BYTES + length
+            headers = struct.pack("=IHH", size, NLMSG_DONE, 0), struct.pack("=HH", size - _CN_HEADER_BYTES, 0)
+            self._shapes[struct.pack("=II", kind, length)] = _Shape(size, *headers, handler, count)
 
-    def answer(self, size: int) -> int:
-        """Answer the request of so many bytes in the buffer; return its reply's size there, or NOT_HERE."""
-        if size < FRAME_BYTES:
-            return NOT_HERE
-        nl_length, nl_type, idx, val, cn_length, luid, uuid, version, error, kind, data_size = _HEAD.unpack_from(
-            self._buffer
-        )
-        entry = self._entries.get(luid)
-        if (
-            entry is None
-            or entry.busy
-            or entry.wire_uuid != uuid
-            or nl_length != size
-            or cn_length != size - _CN_HEADER_BYTES
-            or data_size != size - FRAME_BYTES
-            or nl_type != NLMSG_DONE
-            or idx != CN_IDX_DM
-            or val != CN_VAL_DM_USERSPACE_LOG
-            or version not in VERSIONS
-            or error
-        ):
-            return NOT_HERE
+    def answer(self, size: int) -> memoryview | None:
+        """Answer the request of so many bytes in the buffer; return its reply there, or None: then it is as it came."""
+        nl_header, ids, cn_length, whose, what = _PIECES.unpack_from(self._buffer)
+        entry = self._known.get(whose)
+        shape = self._shapes.get(what)
+        if entry is None or shape is None or entry.busy:
+            return None
         log = entry.log
         if log is None or not log.sound:
-            return NOT_HERE
-        handler = self._table.get(kind)
-        if handler is None:
-            return NOT_HERE
+            return None
+        plain_size, plain_header, plain_length, handler, count = shape
+        if size != plain_size or nl_header != plain_header or cn_length != plain_length or ids != _IDS:
+            return None
         try:
-            return handler(entry, log, data_size)
+            return handler(entry, log, count)
         except Exception:  # the server meets it again, and tells
-            return NOT_HERE
+            return None
 
     # -- each leaves the request as it came, when it is not here: the server begins it anew ---------------------------
 
-    def _in_sync(self, _: Entry, log: DirtyLog, data_size: int) -> int:
-        if data_size != _REGION_BYTES:
-            return NOT_HERE
-        region = self._regions[0]
+    def _in_sync(self, _: Entry, log: DirtyLog, count: int) -> memoryview | None:
+        regions = self._regions
+        region = regions[0]
         if region >= log.region_count:
-            return NOT_HERE
-        self._regions[0] = log.store.in_sync[region]
-        return FRAME_BYTES + _REGION_BYTES
+            return None
+        regions[0] = log.store.in_sync[region]
+        return self._replies[1]
 
-    def _flush(self, _: Entry, log: DirtyLog, data_size: int) -> int:
+    def _flush(self, _: Entry, log: DirtyLog, count: int) -> memoryview | None:
         if log.marks.pending:
-            return NOT_HERE
-        if data_size:
-            count, rest = divmod(data_size, _REGION_BYTES)
-            if rest or count > MAX_REGIONS:
-                return NOT_HERE
+            return None
+        if count:
             clean, held, region_count = log.store.clean, log.clears.bits, log.region_count
-            for region in self._regions[:count] if count > 1 else (self._regions[0],):
+            written_again = []
+            for region in self._regions[:count]:
                 if region >= region_count or clean[region]:
-                    return NOT_HERE  # its mark must be made durable
+                    return None  # its mark must be made durable
                 if held[region]:
-                    log.clears.mark(region)
-        return self._no_payload()
-
-    def _mark_region(self, _: Entry, log: DirtyLog, data_size: int) -> int:
-        regions = self._all_regions(log, data_size)
-        if not regions:
-            return NOT_HERE
-        log.mark(regions)
-        return self._no_payload()
-
-    def _clear_region(self, entry: Entry, log: DirtyLog, data_size: int) -> int:
-        if entry not in self._holding:  # the server winds up its timer
-            return NOT_HERE
-        regions = self._all_regions(log, data_size)
-        if not regions:
-            return NOT_HERE
-        log.clear(regions)
-        return self._no_payload()
-
-    def _get_resync_work(self, _: Entry, log: DirtyLog, data_size: int) -> int:
-        if data_size:
-            return NOT_HERE
-        region = log.resync_work()
-        self._regions[0], self._regions[1] = (0, 0) if region is None else (1, region)
-        return self._payload(2 * _REGION_BYTES)
-
-    def _set_region_sync(self, _: Entry, log: DirtyLog, data_size: int) -> int:
-        if data_size != 2 * _REGION_BYTES or not self._regions[1]:
-            return NOT_HERE  # out of sync must be made durable
-        log.set_in_sync(self._regions[0])
-        return self._no_payload()
-
-    def _is_remote_recovering(self, _: Entry, log: DirtyLog, data_size: int) -> int:
-        if data_size != _REGION_BYTES:
-            return NOT_HERE
-        self._regions[0], self._regions[1] = 0, log.in_sync_hint()
-        return self._payload(2 * _REGION_BYTES)
-
-    def _all_regions(self, log: DirtyLog, data_size: int) -> list[int]:
-        """List the regions of a request; none when they are not plain."""
-        count, rest = divmod(data_size, _REGION_BYTES)
-        if rest or count > MAX_REGIONS:
-            return []
-        regions = self._regions[:count].tolist()
-        return regions if not regions or max(regions) < log.region_count else []
-
-    def _no_payload(self) -> int:
+                    written_again.append(region)
+            for region in written_again:
+                log.clears.mark(region)
         return self._payload(0)
 
-    def _payload(self, length: int) -> int:
-        size = FRAME_BYTES + length
+    def _mark_region(self, _: Entry, log: DirtyLog, count: int) -> memoryview | None:
+        log.mark(self._regions[:count].tolist())
+        return self._payload(0)
+
+    def _clear_region(self, entry: Entry, log: DirtyLog, count: int) -> memoryview | None:
+        if entry not in self._holding:  # the server winds up its timer
+            return None
+        regions = self._regions[:count].tolist()
+        if max(regions) >= log.region_count:
+            return None
+        log.clear(regions)
+        return self._payload(0)
+
+    def _get_resync_work(self, _: Entry, log: DirtyLog, count: int) -> memoryview | None:
+        region = log.resync_work()
+        self._regions[0], self._regions[1] = (0, 0) if region is None else (1, region)
+        return self._payload(2)
+
+    def _set_region_sync(self, _: Entry, log: DirtyLog, count: int) -> memoryview | None:
+        region, in_sync = self._regions[:2]
+        if not in_sync:
+            return None  # it must be made durable
+        log.set_in_sync(region)
+        return self._payload(0)
+
+    def _is_remote_recovering(self, _: Entry, log: DirtyLog, count: int) -> memoryview | None:
+        self._regions[0], self._regions[1] = 0, log.in_sync_hint()
+        return self._payload(2)
+
+    def _payload(self, count: int) -> memoryview:
+        size = FRAME_BYTES + count * _REGION_BYTES
         self._words[_NL_LENGTH_U32] = size
         self._halves[_CN_LENGTH_U16] = size - _CN_HEADER_BYTES
-        self._words[_DATA_SIZE_U32] = length
-        return size
+        self._words[_DATA_SIZE_U32] = count * _REGION_BYTES
+        return self._replies[count]

@@ -112,7 +112,7 @@ class Server:
         answer = handler(log, request.data)
         if isinstance(answer, bytes):
             self._send(wire.reply(request, answer))
-            if log.clears.waiting:
+            if log.clears.collected:
                 self.holding.add(entry)
         else:
             self._run(_Job(answer, entry, request))
@@ -131,19 +131,20 @@ class Server:
                 logger.warning("log %s: constructed anew without a DTR; the old one is dropped", holder.name)
                 self._retire(holder)
             entry = Entry(request.uuid, request.luid, since_seconds=self.world.now())
-            self.world.entries[request.luid] = entry
+            self.world.add(entry)
         begin = lifecycle.reconnect if again else lifecycle.construct
         self._change(entry, request, begin(self.world, entry, request.data))
 
     def _retire(self, entry: Entry) -> None:
         # as a job of its own, on the lane of its own uuid, behind whatever is still under way there
         self.holding.discard(entry)
-        del self.world.entries[entry.luid]
+        self.world.remove(entry)
         self._change(entry, None, lifecycle.retire(entry))
 
     def take_over(self, luid: int, uuid: bytes, string: bytes) -> None:
         """Meet a log again that the last worker kept; requests about it wait until that is done."""
-        entry = self.world.entries[luid] = Entry(uuid, luid, since_seconds=self.world.now())
+        entry = Entry(uuid, luid, since_seconds=self.world.now())
+        self.world.add(entry)
         self._change(entry, None, lifecycle.take_over(self.world, entry, string))
 
     def _life_or_unknown(self, request: Request, entry: Entry) -> None:
@@ -212,10 +213,10 @@ class Server:
         entry = job.entry
         gone = job.changes_life and (entry.log is None or (job.request is not None and job.request.type == _T.DTR))
         if gone and self.world.entries.get(entry.luid) is entry:
-            del self.world.entries[entry.luid]
+            self.world.remove(entry)
         if reply is not None:
             self._send(reply)
-        if entry.log is not None and entry.log.clears.waiting:
+        if entry.log is not None and entry.log.clears.collected:
             self.holding.add(entry)
         if job.changes_life:
             entry.busy = False
@@ -250,7 +251,7 @@ class Server:
         now = self.world.now()
         for entry in tuple(self.holding):
             log = entry.log
-            if log is None or not log.clears.waiting or not log.live:
+            if log is None or not log.clears.collected or not log.live:
                 self.holding.discard(entry)
             elif not entry.busy and log.clears.due(now):
                 self._run(_Job(store_clears(log, now_seconds=now), entry, None))

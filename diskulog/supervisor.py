@@ -57,7 +57,7 @@ def _serve(config: Config) -> int:
         # everything is imported by now: a new worker is a fork, and reads no file
         process.become_io_path()
         memory = process.shared_memory(HANDOVER_BYTES)
-        transport = Transport(config.netlink.receive_buffer_bytes, Handover(memory))
+        transport = Transport(config.netlink.receive_buffer_bytes, Handover(memory), _spins(config))
         code = Supervisor(config, transport, memory).run()
         transport.close()
         os.close(lock)
@@ -153,6 +153,11 @@ class Supervisor:
         )
         self._transport.send(wire.fallback_reply(request))
         left.forget(request.seq)
+
+
+def _spins(config: Config) -> int:
+    # on a single processor the kernel could not ask while we look
+    return config.netlink.spins if len(os.sched_getaffinity(0)) > 1 else 0
 
 
 def _pause_seconds(short_lives: int) -> float:

@@ -6,7 +6,6 @@ Lives here: joining, receiving, replying, and who else listens. Does not know wh
 
 import errno
 import logging
-import math
 import socket
 import struct
 import time
@@ -28,12 +27,14 @@ logger = logging.getLogger("diskulog.transport")
 CN_IDX_DM: Final = 7
 _SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h; the socket module has no name for it
 _NO_TIME_SECONDS: Final = 0.001
+_MAX_ANSWERS: Final = 8  # between two looks at the clock
+_MSG_DONTWAIT: Final = int(socket.MSG_DONTWAIT)
 _NOTHING: Final = bytes(4)  # its length says that it holds no request
 _PROC_NETLINK: Final = Path("/proc/net/netlink")
 
 
-def _leave(size: int) -> int:
-    return 0
+def _leave(size: int) -> None:
+    return None
 
 
 class Transport:
@@ -41,8 +42,11 @@ class Transport:
 
     _kernel = 0  # its port, which no process can have
 
-    def __init__(self, receive_buffer_bytes: int, handover: Handover) -> None:
+    def __init__(self, receive_buffer_bytes: int, handover: Handover, spins: int = 0) -> None:
         """Open, bind and join group 7; requests are received into the memory that outlives a worker.
+
+        After an answer the next request is looked for ``spins`` times before this process sleeps: the kernel asks one
+        after the other for each write, and to be woken costs more than to answer.
 
         Raises:
             RefusedError: another daemon serves already, or there is no connector here.
@@ -73,7 +77,8 @@ class Transport:
         self._handover = handover
         self._complain = Complaints(logger, time.monotonic)
         self._woken = False
-        self._whole = {size: handover.buffer[:size] for size in range(wire.MAX_REQUEST_BYTES + 1)}
+        self._spins = spins
+        self._awaited = 0  # how often the next ``receive`` looks before it sleeps
         self.overruns = 0
         self.drained = False  # whether the last ``receive`` found the buffer empty
         self.foreign = 0
@@ -105,37 +110,43 @@ class Transport:
     def overrun(self, value: bool) -> None:
         self._handover.overrun = value
 
-    def receive(self, answer: Callable[[int], int] = _leave, until_seconds: float = math.inf) -> memoryview | None:
+    def receive(self, answer: Callable[[int], memoryview | None] = _leave) -> memoryview | None:
         """Return the next request that cannot be answered at once, valid until the next call.
 
-        ``answer`` is told the size of a request in ``buffer``, and returns that of the reply which it made there, or 0.
-        Returns None when there was none for the time that ``wait_at_most`` gave, when it is ``until_seconds`` on the
-        monotonic clock, when somebody called ``wake``, and when a full buffer (ENOBUFS) has lost a request: the kernel
-        asks again.
+        ``answer`` is told the size of a request in ``buffer``, and returns the reply which it made there, or None.
+        Returns None when nothing came for the time that ``wait_at_most`` gave, after some answers, when somebody called
+        ``wake``, and when a full buffer (ENOBUFS) has lost a request: the kernel asks again.
         """
-        handover, monotonic, whole = self._handover, time.monotonic, self._whole
-        recvfrom_into, send, buffer = self._socket.recvfrom_into, self._socket.send, self._handover.buffer
+        handover, buffer, length = self._handover, self._handover.buffer, self._handover.length
+        recvfrom_into, send = self._socket.recvfrom_into, self._socket.send
         handover.make_room()
         self.drained = False
-        while not self._woken:
+        spins, self._awaited = self._awaited, 0
+        answers = 0
+        while answers < _MAX_ANSWERS and not self._woken:
             try:
-                size, sender = recvfrom_into(buffer)
+                size, sender = recvfrom_into(buffer, 0, _MSG_DONTWAIT if spins else 0)
             except OSError as error:
+                if spins and isinstance(error, BlockingIOError):
+                    spins -= 1
+                    continue
                 self._nothing_came(error)
                 return None
             if sender[0] != self._kernel:
                 self._foreign_came(sender[0])
+                spins = 0
                 continue
-            length = answer(size)
-            if not length:
+            reply = answer(size)
+            if reply is None:
                 return buffer[:size]
             try:
-                send(whole[length])
+                send(reply)
             except OSError as error:
                 self._not_sent(error)
-            handover.forget_current()
-            if monotonic() >= until_seconds:
-                return None
+            length[0] = 0  # it is no longer in hand
+            answers += 1
+            spins = self._spins
+        self._awaited = spins
         self._woken = False
         return None
 

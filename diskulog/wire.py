@@ -37,6 +37,7 @@ _ERROR = struct.Struct("=i")
 _ERROR_AT = CN_HEADER_BYTES + 144
 _DATA_SIZE_AT = CN_HEADER_BYTES + 156
 
+_WHOSE = struct.Struct("=Q129s3xIi")
 _U64 = struct.Struct("=Q")
 _S64 = struct.Struct("=q")
 _REGION_AND_STATE = struct.Struct("=Qq")
@@ -143,6 +144,11 @@ def unframe(datagram: bytes | bytearray | memoryview) -> Request | Unreadable | 
         data,
         bytes(datagram[:FRAME_BYTES]),
     )
+
+
+def whose(luid: int, uuid: bytes, version: int) -> bytes:
+    """Pack what tells the log in a plain request: its bytes from luid to error, which is 0."""
+    return _WHOSE.pack(luid, uuid, version, 0)
 
 
 def reply(request: Request, payload: bytes = b"", error: int = 0) -> bytearray:

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from diskulog import wire
 from diskulog.clears import ClearPolicy
 from diskulog.dirtylog import DirtyLog
 from diskulog.logstore import Keep, Kept, OpenStore, Store
-from diskulog.wire import UUID_BYTES, Request
+from diskulog.wire import Request
 
 
 @dataclass(slots=True, eq=False)
@@ -28,12 +29,7 @@ class Entry:
     busy: bool = False
     backlog: deque[Request] = field(default_factory=deque)
     since_seconds: float = 0.0
-    wire_uuid: bytes = field(init=False)  # as it lies in a request
     distrusted: bool = False  # requests were lost since it was met: what the last worker held may be void
-
-    def __post_init__(self) -> None:
-        """Pad the uuid as the kernel does."""
-        self.wire_uuid = self.uuid.ljust(UUID_BYTES, b"\0")
 
     @property
     def name(self) -> str:
@@ -43,7 +39,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Every log that is known, and what new ones are made with."""
+    """Every log that is known, and what new ones are made with.
+
+    ``known`` is the same table by the bytes that tell a log in a request, for each version of the protocol.
+    """
 
     entries: dict[int, Entry]
     open_store: OpenStore
@@ -51,6 +50,19 @@ class World:
     policy: ClearPolicy
     now: Callable[[], float]
     clustered_single_host: bool = False
+    known: dict[bytes, Entry] = field(default_factory=dict)
+
+    def add(self, entry: Entry) -> None:
+        """Know a log from now on, in the place of one of the same luid."""
+        self.entries[entry.luid] = entry
+        for version in wire.VERSIONS:
+            self.known[wire.whose(entry.luid, entry.uuid, version)] = entry
+
+    def remove(self, entry: Entry) -> None:
+        """Know a log no more."""
+        del self.entries[entry.luid]
+        for version in wire.VERSIONS:
+            del self.known[wire.whose(entry.luid, entry.uuid, version)]
 
     def others_on(self, entry: Entry) -> list[Entry]:
         """List the other logs of the same uuid or on the same device."""

@@ -407,7 +407,7 @@ class Rig:
         self.retired: list[bytes] = []
         self.server = Server(self.world, self.kernel.take_reply, self.executor.submit, self.retired.append)
         self._buffer = memoryview(bytearray(4096))
-        self.hot = HotPath(self.world.entries, self.server.holding, self._buffer)
+        self.hot = HotPath(self.world.known, self.server.holding, self._buffer)
         self.kernel.daemon = self.receive
         self.read: list[int] = []  # the seqs that this daemon has read
 
@@ -436,9 +436,9 @@ class Rig:
     def receive(self, datagram: bytes) -> None:
         self.read.append(CN_MSG.unpack_from(datagram, NLMSGHDR.size)[2])
         self._buffer[: len(datagram)] = datagram
-        size = self.hot.answer(len(datagram)) if self.in_place else 0
-        if size:
-            self.kernel.take_reply(bytes(self._buffer[:size]))
+        reply = self.hot.answer(len(datagram)) if self.in_place else None
+        if reply is not None:
+            self.kernel.take_reply(bytes(reply))
         else:
             self.server.receive(datagram)
         self.work()

@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Held clears and their rounds (on-disk rule 4)."""
 
+import math
+
 import pytest
+from bitarray.util import zeros
 from hypothesis import given
 from hypothesis import strategies as st
 
 from diskulog.clears import ClearPolicy, HeldClears
+
+
+def held(max_held: int = 3) -> HeldClears:
+    return HeldClears(ClearPolicy(hold_seconds=5.0, max_held=max_held), bits=zeros(64, endian="little"))
 
 
 def first_due(clears: HeldClears) -> float:
@@ -15,7 +22,7 @@ def first_due(clears: HeldClears) -> float:
 
 @pytest.fixture
 def clears() -> HeldClears:
-    return HeldClears(ClearPolicy(hold_seconds=5.0, max_held=3))
+    return held()
 
 
 def test_a_clear_is_held_and_due_after_its_time(clears):
@@ -43,11 +50,40 @@ def test_a_full_collection_is_due_at_once(clears):
     assert clears.due(100.0)
 
 
-def test_a_clear_over_the_bound_is_dropped_and_counted(clears):
-    for region in range(4):
+def test_clears_over_the_bound_have_no_time_and_are_stored_round_by_round(clears):
+    for region in range(10):
         clears.hold(region, 100.0)
-    assert not clears.holds(3)
-    assert clears.dropped == 1
+    assert len(clears.waiting) == 3
+    assert clears.held_count == 10
+    clears.mark(9)
+    clears.mark(0)
+    assert clears.held_count == 8
+    stored = []
+    while clears.collected and len(stored) < 10:
+        assert clears.due(100.0)
+        number = clears.begin_round(100.0)
+        taken = set(clears.take_round(number))
+        assert 0 < len(taken) <= 3
+        clears.forget(taken)
+        clears.end_round(number, 100.0)
+        stored.append(taken)
+        if not clears.timeless:
+            break
+    assert set().union(*stored, clears.waiting) == set(range(1, 9))
+    assert sum(map(len, stored)) + len(clears.waiting) == 8
+
+
+def test_the_last_round_takes_all_and_a_drop_leaves_none(clears):
+    for region in range(10):
+        clears.hold(region, 100.0)
+    assert set(clears.take_round(clears.begin_round())) == set(range(10))
+    assert clears.held_count == 0
+    clears = held()
+    for region in range(10):
+        clears.hold(region, 100.0)
+    clears.drop()
+    assert clears.held_count == 0
+    assert not clears.bits.any()
 
 
 def test_a_clear_held_twice_is_held_once(clears):
@@ -77,6 +113,7 @@ def test_a_round_hands_out_what_it_closed_over(clears):
     clears.hold(3, 101.0)
     assert set(clears.take_round(number)) == {1, 2}
     assert clears.holds(3)
+    clears.forget((1, 2))
     assert not clears.holds(1)
 
 
@@ -89,7 +126,7 @@ def test_no_second_round_is_due_while_one_runs(clears):
 
 
 def test_a_round_leaves_what_was_held_for_less_than_half_the_time():
-    clears = HeldClears(ClearPolicy(hold_seconds=5.0, max_held=100))
+    clears = held(100)
     for region, now in ((1, 100.0), (2, 102.4), (3, 102.6)):
         clears.hold(region, now)
     assert not clears.due(104.9)
@@ -98,7 +135,7 @@ def test_a_round_leaves_what_was_held_for_less_than_half_the_time():
 
 
 def test_a_region_that_is_written_again_and_again_is_in_no_round():
-    clears = HeldClears(ClearPolicy(hold_seconds=5.0, max_held=100))
+    clears = held(100)
     clears.hold(9, 99.0)
     taken: set[int] = set()
     for second in range(100, 160):
@@ -215,12 +252,12 @@ def test_reset_lets_a_round_under_way_pass(clears):
     assert not clears.disabled
 
 
-STEPS = st.lists(st.tuples(st.sampled_from(["hold", "mark", "begin", "take", "drop"]), st.integers(0, 5)), max_size=60)
+STEPS = st.lists(st.tuples(st.sampled_from(["hold", "mark", "begin", "take", "drop"]), st.integers(0, 12)), max_size=60)
 
 
 @given(STEPS)
 def test_no_round_hands_out_a_region_marked_since_or_cleared_after_it_began(steps):
-    clears = HeldClears(ClearPolicy(max_held=4))
+    clears = held(4)
     cleared_at: dict[int, int] = {}  # the step of each region's last clear, until it is marked
     began: dict[int, int] = {}
     for now, (step, argument) in enumerate(steps):
@@ -233,13 +270,18 @@ def test_no_round_hands_out_a_region_marked_since_or_cleared_after_it_began(step
             cleared_at.pop(argument, None)
             clears.mark(argument)
         elif step == "begin":
-            began[clears.begin_round()] = now
+            began[clears.begin_round(float(now) if argument % 2 else math.inf)] = now
         elif step == "drop":
             clears.drop()
         elif began:
             number = sorted(began)[argument % len(began)]
-            for region in clears.take_round(number):
+            taken = set(clears.take_round(number))
+            for region in taken:
                 assert cleared_at[region] < began[number]
+            clears.forget(taken)
             clears.end_round(number, float(now))
         assert len(clears.waiting) <= 4
         assert not clears.waiting.keys() & clears.closing
+        assert clears.bits.count() == clears.held_count
+        assert all(clears.holds(region) for region in (*clears.waiting, *clears.closing))
+        assert clears.timeless >= 0

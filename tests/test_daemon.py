@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,7 +65,7 @@ class FakeTransport:
     def wake(self) -> None:
         self._woken.set()
 
-    def receive(self, answer: Callable[[int], int], until_seconds: float) -> bytes | None:
+    def receive(self, answer: Callable[[int], memoryview | None]) -> bytes | None:
         self.drained = self.waiting
         if self.waiting:
             self._woken.wait(self.waits[-1] if self.waits else 0.01)
@@ -76,12 +75,10 @@ class FakeTransport:
             item = self.script.popleft()
             if isinstance(item, bytes):
                 self.buffer[: len(item)] = item
-                length = answer(len(item))
-                if length:
-                    self.answers.append(parse_reply(bytes(self.buffer[:length])))
-                    if time.monotonic() >= until_seconds:
-                        return None
-                    continue
+                reply = answer(len(item))
+                if reply is not None:
+                    self.answers.append(parse_reply(bytes(reply)))
+                    return None
                 self.waiting = True
                 return item
             item()

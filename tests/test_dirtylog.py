@@ -36,6 +36,7 @@ class Bench:
                 self.store.in_sync[region] = 1
             self.disk.rewrite()
             self.log.go_live()
+            self.log.keep_clears(self.log.kept.begin())
 
     def run(self, answer: bytes | Steps) -> dict[str, Any]:
         """Begin what a request does; "result" is there when it has ended."""

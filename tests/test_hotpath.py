@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from diskulog import handlers, wire
 from diskulog.clears import ClearPolicy
-from diskulog.hotpath import NOT_HERE, HotPath
+from diskulog.hotpath import HotPath
 from tests import fake_kernel as kernel
 from tests.fake_host import REGIONS, UUID, Rig
 
@@ -37,7 +37,7 @@ class Desk:
         self.rig.disk.format(dirty=dirty)
         self.log = self.rig.table()
         self.buffer = memoryview(bytearray(4096))
-        self.hot = HotPath(self.rig.world.entries, self.rig.server.holding, self.buffer)
+        self.hot = HotPath(self.rig.world.known, self.rig.server.holding, self.buffer)
 
     def ask(self, kind: int, data: bytes = b"", **changes: object) -> bytes | None:
         """Answer in place: the reply, None when the request was left as it came."""
@@ -46,11 +46,9 @@ class Desk:
     def put(self, datagram: bytes) -> bytes | None:
         self.buffer[:] = bytes(len(self.buffer))
         self.buffer[: len(datagram)] = datagram
-        size = self.hot.answer(len(datagram))
-        if size == NOT_HERE:
-            assert self.buffer[: len(datagram)] == datagram
-            return None
-        return bytes(self.buffer[:size])
+        reply = self.hot.answer(len(datagram))
+        assert reply is not None or self.buffer[: len(datagram)] == datagram
+        return None if reply is None else bytes(reply)
 
     @property
     def state(self) -> tuple[object, ...]:
@@ -86,9 +84,10 @@ PAYLOADS = st.one_of(
 @given(st.lists(st.tuples(st.sampled_from([*KINDS, kernel.GET_SYNC_COUNT]), PAYLOADS), max_size=30))
 def test_a_history_answered_in_place_is_the_history_that_the_server_answers(history):
     ours, theirs = Desk((2, 5)), Desk((2, 5))
-    theirs.log.luid, before = ours.log.luid, theirs.log.luid
-    theirs.rig.world.entries[ours.log.luid] = theirs.rig.world.entries.pop(before)
-    theirs.rig.world.entries[ours.log.luid].luid = ours.log.luid
+    entry = theirs.rig.entry(theirs.log)
+    theirs.rig.world.remove(entry)
+    entry.luid = theirs.log.luid = ours.log.luid
+    theirs.rig.world.add(entry)
     for seq, (kind, data) in enumerate(history):
         datagram = kernel.datagram(kind, UUID, ours.log.luid, data, seq=seq)
         expected = theirs.served(datagram)
@@ -218,4 +217,5 @@ def test_a_mistake_in_it_is_left_to_the_server(desk, monkeypatch):
 
 
 def test_it_answers_only_what_has_a_handler_too():
-    assert set(HotPath({}, set(), memoryview(bytearray(4096)))._table) <= set(handlers.HANDLERS)
+    shapes = HotPath({}, set(), memoryview(bytearray(4096)))._shapes
+    assert {struct.unpack("=II", what)[0] for what in shapes} == set(KINDS) <= set(handlers.HANDLERS)

@@ -99,7 +99,7 @@ MUST_NOT_ALSO = {
     "work": ["diskulog"],
     "wire": ["diskulog.dirtylog", "diskulog.server", "diskulog.ondisk", "logging", "bitarray"],
     "ctr": ["diskulog.wire", "diskulog.dirtylog", "diskulog.ondisk", "logging"],
-    "clears": ["diskulog", "bitarray", "logging"],
+    "clears": ["diskulog", "logging"],
     "durability": ["diskulog.dirtylog", "diskulog.wire", "diskulog.ondisk", "bitarray"],
     "dirtylog": ["diskulog.wire", "diskulog.ondisk", "diskulog.server", "diskulog.lifecycle", "diskulog.world"],
     "rounds": ["diskulog.wire", "diskulog.server", "diskulog.lifecycle", "diskulog.world", "diskulog.store"],

@@ -28,7 +28,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 class FakeTransport:
     made: list["FakeTransport"] = []
 
-    def __init__(self, receive_buffer_bytes: int, handover: Handover) -> None:
+    def __init__(self, receive_buffer_bytes: int, handover: Handover, spins: int = 0) -> None:
+        self.spins = spins
         self.receive_buffer_bytes, self.handover, self.closed = receive_buffer_bytes, handover, False
         self.sent: list[bytes] = []
         FakeTransport.made.append(self)
@@ -112,6 +113,13 @@ class TestServe:
         (transport,) = FakeTransport.made
         assert transport.closed
         assert transport.receive_buffer_bytes == 8 * 1024 * 1024
+
+    @pytest.mark.parametrize(("processors", "spins"), [({0}, 0), ({0, 3}, 20)])
+    def test_on_a_single_processor_no_request_is_looked_for(self, tmp_path, monkeypatch, processors, spins):
+        works(monkeypatch, until_told)
+        monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: processors)
+        assert serve(config(tmp_path)) == Exit.FINE
+        assert FakeTransport.made[-1].spins == spins
 
     def test_missing_privileges_end_it_with_7_and_a_line_each(self, tmp_path, capfd, monkeypatch):
         monkeypatch.setattr(process, "missing_privileges", lambda: ["CAP_A is missing: it x", "CAP_B is missing: it y"])

@@ -44,7 +44,9 @@ def serve_natively() -> None:
 
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(transport.netns, "create_socket", user_socket):
         config = Config(daemon=DaemonSection(run_directory=folder))
-        made = transport.Transport(config.netlink.receive_buffer_bytes, Handover(process.shared_memory(HANDOVER_BYTES)))
+        made = transport.Transport(
+            config.netlink.receive_buffer_bytes, Handover(process.shared_memory(HANDOVER_BYTES)), config.netlink.spins
+        )
         made._kernel = made.port + PORT_ABOVE
         made._socket.connect((made._kernel, 0))
         with Daemon(config, made) as daemon:

@@ -61,7 +61,7 @@ class Wire:
         for datagram in given_up.values():
             self.ask(datagram)
 
-    def recvfrom_into(self, buffer: memoryview) -> tuple[int, tuple[int, int]]:
+    def recvfrom_into(self, buffer: memoryview, nbytes: int = 0, flags: int = 0) -> tuple[int, tuple[int, int]]:
         """Give the next datagram, cut off where the buffer ends."""
         if not self.queue:
             raise BlockingIOError
@@ -128,7 +128,7 @@ class Worker(Rig):
         with mock.patch.object(transport.netns, "create_socket", self.link.create):
             self.transport = Transport(MIB, self.handover)
         self.server = Server(self.world, self.transport.send, self.executor.submit, self.retired.append)
-        self._hot_path = HotPath(self.world.entries, self.server.holding, self.transport.buffer)
+        self._hot_path = HotPath(self.world.known, self.server.holding, self.transport.buffer)
 
     def _open(self, opening: Opening) -> MemoryStore:
         made = super()._open(opening)

@@ -143,11 +143,11 @@ class Socket:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
-    def recvfrom_into(self, buffer: memoryview) -> tuple[int, Any]:
+    def recvfrom_into(self, buffer: memoryview, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         while True:
             if self._dies:  # the next one is to be received: the last one was crossed off
                 die()
-            size, sender = self._real.recvfrom_into(buffer)
+            size, sender = self._real.recvfrom_into(buffer, nbytes, flags)
             deed = self._orders.obey(wire.unframe(buffer[:size]), _AT_REQUEST)
             if deed is Deed.KILL_BEFORE:
                 die()
