@@ -319,7 +319,7 @@ def regions(plan: Plan) -> None:
 
 def many(plan: Plan) -> None:
     """One mirror, and 64 at once, each with a writer of its own."""
-    leg, log = 4096, 512
+    leg, log = LEG_SECTORS // MANY, 512
     pieces = []
     for number in range(MANY):
         for part, device, length in (("a", LEGS[0], leg), ("b", LEGS[1], leg), ("l", LOG, log)):
@@ -331,12 +331,13 @@ def many(plan: Plan) -> None:
         for number in range(MANY):
             names.append(f"many{number}")
             legs = (f"/dev/mapper/p{number}a", f"/dev/mapper/p{number}b")
-            words = table("diskulog", f"/dev/mapper/p{number}l", legs, leg, 16, f"UUID-{number}", "nosync")
+            words = table("diskulog", f"/dev/mapper/p{number}l", legs, leg, REGION_SECTORS, f"UUID-{number}", "nosync")
             run("dmsetup", "create", names[-1], "--table", words)
             devices.append(f"/dev/mapper/{names[-1]}")
         for number in range(plan.rounds):
             say("many", "1", round=number, **fio(devices[:1], plan.seconds, 1))
-            say("many", str(MANY), round=number, memory_mib=memory_mib(pid), **fio(devices, 2 * plan.seconds, 1))
+            figures = fio(devices, 2 * plan.seconds, 1, ramp_time=5)
+            say("many", str(MANY), round=number, memory_mib=memory_mib(pid), **figures)
         for name in names:
             run("dmsetup", "remove", "--retry", name)
     for name in pieces:
