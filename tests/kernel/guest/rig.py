@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,6 +132,18 @@ class Daemon:
     def mark(self) -> int:
         """Return where the log ends now, for ``said``."""
         return self.log.stat().st_size
+
+    @contextmanager
+    def holding(self, seconds: float) -> Iterator[None]:
+        """Be a daemon that holds clears for some time, and then again as before."""
+        before = self.config.read_text()
+        self.config.write_text(f"[clears]\nhold_seconds = {seconds}\n")
+        self.restart()
+        try:
+            yield
+        finally:
+            self.config.write_text(before)
+            self.restart()
 
     def restart(self, number: int = signal.SIGKILL) -> None:
         """End the daemon, by default without a word, and start another."""

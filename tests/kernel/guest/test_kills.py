@@ -156,10 +156,7 @@ def test_clears_that_a_dead_worker_held_are_stored_by_the_next(
 
 def test_clears_that_a_dead_daemon_held_are_stored_by_a_later_one(mirror: Mirror, daemon: SabotagedDaemon) -> None:
     mirror.length = 2048
-    hold = daemon.config.read_text()
-    daemon.config.write_text("[clears]\nhold_seconds = 15\n")
-    daemon.restart()
-    try:
+    with daemon.holding(15):
         mirror.create()
         mirror.wait_in_sync()
         mirror.wait_clean()
@@ -171,9 +168,6 @@ def test_clears_that_a_dead_daemon_held_are_stored_by_a_later_one(mirror: Mirror
         assert mirror.in_sync_count() == mirror.region_count
         assert mirror.inspect()["dirty"] == [[3, 2]]
         mirror.wait_clean()
-    finally:
-        daemon.config.write_text(hold)
-        daemon.restart()
     assert mirror.differing() == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.guest.rig import Mirror, read, scramble, until, write
+from tests.kernel.guest.rig import Daemon, Mirror, read, scramble, until, write
 
 MODES = pytest.mark.parametrize("mode", ["integrated_flush", ""], ids=["integrated", "plain"])
 
@@ -199,6 +199,23 @@ def test_the_legs_caches_are_flushed_before_clears_are_stored(mirror: Mirror, lo
         "both legs were flushed", lambda: all(flushes(leg) > old for leg, old in zip(mirror.legs, before, strict=True))
     )
     os.close(fd)
+
+
+def test_a_region_in_use_costs_its_log_no_io(mirror: Mirror, daemon: Daemon, loop_file: Callable[[int], str]) -> None:
+    mirror.log, mirror.options = loop_file(1 << 20), "nosync"
+
+    def writes() -> int:  # Documentation/block/stat.rst: the 5th number
+        return int(Path(f"/sys/block/{os.path.basename(mirror.log)}/stat").read_text().split()[4])
+
+    with daemon.holding(60):
+        mirror.create()
+        mirror.write_some(1, range(4))  # now they are dirty on the medium
+        before = writes()
+        for seed in range(25):
+            mirror.write_some(seed, range(4))
+        assert writes() == before
+        mirror.remove()
+    assert mirror.inspect()["log"]["dirty_count"] == 0
 
 
 def test_many_mirrors_live_side_by_side(many_mirrors: list[Mirror]) -> None:
