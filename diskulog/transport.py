@@ -123,30 +123,33 @@ class Transport:
         self.drained = False
         spins, self._awaited = self._awaited, 0
         answers = 0
-        while answers < _MAX_ANSWERS and not self._woken:
+        while True:
             try:
-                size, sender = recvfrom_into(buffer, 0, _MSG_DONTWAIT if spins else 0)
+                # also when somebody woke us: whoever collects the work behind that must know first what was lost
+                size, sender = recvfrom_into(buffer, 0, _MSG_DONTWAIT if spins or self._woken else 0)
             except OSError as error:
-                if spins and isinstance(error, BlockingIOError):
+                if spins and not self._woken and isinstance(error, BlockingIOError):
                     spins -= 1
                     continue
                 self._nothing_came(error)
-                return None
+                break
+            answers += 1
             if sender[0] != self._kernel:
                 self._foreign_came(sender[0])
                 spins = 0
-                continue
-            reply = answer(size)
-            if reply is None:
-                return buffer[:size]
-            try:
-                send(reply)
-            except OSError as error:
-                self._not_sent(error)
-            length[0] = 0  # it is no longer in hand
-            answers += 1
-            spins = self._spins
-        self._awaited = spins
+            else:
+                reply = answer(size)
+                if reply is None:
+                    return buffer[:size]
+                try:
+                    send(reply)
+                except OSError as error:
+                    self._not_sent(error)
+                length[0] = 0  # it is no longer in hand
+                spins = self._spins
+            if answers >= _MAX_ANSWERS or self._woken:
+                self._awaited = spins
+                break
         self._woken = False
         return None
 

@@ -247,22 +247,40 @@ class TestReceiving:
         assert sock.flags[-3:] == [socket.MSG_DONTWAIT, socket.MSG_DONTWAIT, 0]
 
     def test_whoever_wakes_it_is_looked_after_before_the_next_request(self, monkeypatch):
-        transport, sock = scripted(monkeypatch, b"one")
+        first, second = (datagram(IN_SYNC, b"UUID", 7, bytes(8), seq=seq) for seq in (41, 42))
+        transport, sock = scripted(monkeypatch, first, second)
         transport.wake()
         assert sock.woken == [(bytes(4), socket.MSG_DONTWAIT, (4711, 0))]
-        assert transport.receive() is None
+        assert transport.receive(lambda size: transport.buffer[:size]) is None
+        assert sock.sent == [first]
+        assert sock.flags == [socket.MSG_DONTWAIT]
         assert not transport.drained
-        assert bytes(transport.receive()) == b"one"
+        assert bytes(transport.receive()) == second
         assert transport.receive() is None  # the datagram itself wakes nobody twice, and is nobody's
         assert transport.foreign == 0
-        assert transport.left_behind() == ([], [])
+        assert transport.drained
+
+    def test_whoever_wakes_it_hears_first_of_requests_that_were_lost(self, monkeypatch):
+        # else a round of clears could end before anybody knew that its log may be gone
+        transport, sock = scripted(monkeypatch, OSError(errno.ENOBUFS, "No buffer space available"))
+        for _ in range(3):
+            transport.wake()
+        assert transport.receive() is None
+        assert transport.overrun
+        assert sock.flags == [socket.MSG_DONTWAIT]
+
+    def test_a_flood_of_processes_keeps_nobody_waiting(self, monkeypatch):
+        transport, _ = scripted(monkeypatch, *[(b"forged", 4242)] * 20)
+        assert transport.receive() is None
+        assert transport.foreign == 8
 
     def test_a_buffer_too_full_to_be_woken_by_wakes_by_itself(self, monkeypatch):
         transport, sock = scripted(monkeypatch, b"one")
         sock.send_failure = BlockingIOError(errno.EAGAIN, "full")
         transport.wake()
-        assert transport.receive() is None
         assert bytes(transport.receive()) == b"one"
+        assert transport.receive() is None
+        assert transport.drained
 
     def test_the_waiting_time_is_told_to_the_kernel_once(self, monkeypatch):
         transport, sock = scripted(monkeypatch)
