@@ -115,15 +115,16 @@ class Daemon:
         if transport.overrun:
             # what was lost may have been the end of any log; what still lay in the buffer was sent before that
             server.distrust_clears()
-            transport.overrun = not transport.drained
+            transport.overrun = not transport.drained or server.taking_over
             self._look_seconds = 0.0
         self._lanes.collect()
         now = time.monotonic()
-        if now >= self._look_seconds or (request is not None and self._look_seconds > now + _TICK_SECONDS):
+        late = self._look_seconds > now + _TICK_SECONDS and (request is not None or server.holding)
+        if late or now >= self._look_seconds:
             self._look(now)
 
     def _look(self, now: float) -> None:
-        # timers are looked at so often that none is late by more than a tick, whatever is asked meanwhile
+        # timers are looked at so often that none is late by more than some ticks, whatever is asked meanwhile
         self._lanes.end_overdue(now)
         self._server.tick()
         if now >= self._phantoms_seconds:
@@ -132,7 +133,7 @@ class Daemon:
         waiting = self._server.holding or self._lanes.deadlines
         tick = _TICK_SECONDS if waiting else _IDLE_SECONDS
         self._look_seconds = now + tick
-        self._transport.wait_at_most(0.0 if self._transport.overrun else tick)
+        self._transport.wait_at_most(tick)
 
     def _settle(self) -> None:
         live = self._server.settle()

@@ -116,6 +116,7 @@ class DirtyLog:
         self.phase = Phase.IDLE
         self.blind = True
         self.clears.reset()
+        self.clears.bits = bitarray()  # nobody else keeps the mapping alive
 
     def restart_recovery(self) -> None:
         """Offer every region that is not in sync again, as after a RESUME."""

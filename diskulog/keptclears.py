@@ -5,6 +5,7 @@ Lives here: which clears survive a worker. Does not know rounds, or when a clear
 """
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 from bitarray import bitarray
@@ -36,23 +37,27 @@ class KeptClears:
             return zeros(self._region_count, endian="little")
         return self._file.bitmaps[0]
 
-    def resume(self) -> tuple[bitarray, bool]:
-        """Return the bits as the last worker left them, and whether it ended in a flush of the legs.
+    def resume(self) -> tuple[bitarray, int]:
+        """Return the bits as the last worker left them, and how many are dropped for it ended in a flush of the legs.
 
         The outcome of that flush is known to nobody, and a cache reports a loss once.
         """
         try:
             self._file.open()
         except (OSError, ValueError):
-            return self.begin(), False
-        in_flush = self._file.flag == _FLUSHING
+            return self.begin(), 0
+        bits, dropped = self._file.bitmaps[0], 0
+        if self._file.flag == _FLUSHING:
+            dropped = bits.count()
+            bits.setall(0)  # before the flag, which the next worker would go by if this one died here
         self._file.flag = 0
-        return self._file.bitmaps[0], in_flush
+        return bits, dropped
 
     def flushing(self, begins: bool) -> None:
         """Note that a flush of the legs begins, or that its outcome is known."""
         self._file.flag = _FLUSHING if begins else 0
 
     def remove(self) -> None:
-        """Forget everything: the log has ended."""
-        self._file.remove()
+        """Forget everything: the log has ended, or nobody knows what became of its regions."""
+        with suppress(OSError):
+            self._file.remove()

@@ -6,6 +6,7 @@ store keeps its promise.
 """
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import cast
@@ -14,7 +15,7 @@ from diskulog import ctr
 from diskulog.ctr import CtrArgs
 from diskulog.dirtylog import DirtyLog, Phase
 from diskulog.errors import RefusedError
-from diskulog.logstore import Kept, LogStore, Opening, Store
+from diskulog.logstore import Kept, LogStore, NoStore, Opening, Store
 from diskulog.rounds import store_clears
 from diskulog.work import Lane, Steps, Work
 from diskulog.world import Entry, World
@@ -37,8 +38,9 @@ def construct(world: World, entry: Entry, data: bytes) -> Steps:
     if not entry.uuid:
         raise RefusedError("uuid", "is empty", "give the mirror's log a uuid")
     opening = Opening(args, entry.uuid, entry.luid, False, world.log_devices())
-    store: Store = yield Work(Lane.DEVICE, partial(world.open_store, opening))
-    entry.store, entry.kept = store, world.keep(opening)
+    entry.kept = world.keep(opening)
+    store: Store = yield Work(Lane.DEVICE, partial(_open_new, world, opening, entry.kept))
+    entry.store = store
     entry.log = DirtyLog(args, store, entry.kept, world.policy, world.now)
     logger.info(
         "log %s: constructed, %s%s, %d regions of %d sectors",
@@ -65,7 +67,7 @@ def reconnect(world: World, entry: Entry, data: bytes) -> Steps:
     except Exception as error:  # also a bug: an error here becomes "not in sync" for the caller
         logger.error("log %s: cannot be taken over, its mirror's writes will fail: %s", entry.name, error)  # noqa: TRY400
     entry.kept = world.keep(opening)
-    store = entry.store or cast(LogStore, _NoStore())
+    store = entry.store or cast(LogStore, NoStore())
     entry.log = DirtyLog(opening.args, store, entry.kept, world.policy, world.now)
     logger.info("log %s: met again after a restart", entry.name)
     return b""
@@ -75,6 +77,7 @@ def take_over(world: World, entry: Entry, data: bytes) -> Steps:
     """Meet a log again that a dead worker kept: what the kernel's own reconnection does, without the kernel."""
     yield from reconnect(world, entry, data)
     yield from _reconnected(world, entry)
+    entry.taking_over = False
     entry.reconnecting = False  # the kernel knows of no restart: its next RESUME is dm's own
     return b""
 
@@ -119,8 +122,8 @@ def activate(world: World, entry: Entry) -> Steps:
         messages = yield Work(Lane.DEVICE, partial(entry.store.activate, entry.luid, entry.fresh))
         bits = yield Work(Lane.DEVICE, log.kept.begin)
     except Exception as error:
-        log.go_live_failed()
         logger.error("log %s: FAILED at its activation: %s", entry.name, error)  # noqa: TRY400
+        yield from _go_blind(log)
         raise
     entry.fresh = False
     _went_live(world, entry, "live", messages)
@@ -167,7 +170,7 @@ def retire(entry: Entry) -> Steps:
     """Close everything of a log without storing anything: its successor may be live on the same device already."""
     if entry.log is not None:
         entry.log.go_idle()
-    if entry.store is not None:
+    if entry.store is not None or entry.kept is not None:
         try:
             yield Work(Lane.DEVICE, partial(_release, entry.store, entry.kept))
         except Exception as error:
@@ -176,10 +179,26 @@ def retire(entry: Entry) -> Steps:
     return b""
 
 
-def _release(store: Store, kept: Kept | None) -> None:
-    if kept is not None:
-        kept.remove()
-    store.release()
+def _open_new(world: World, opening: Opening, kept: Kept) -> Store:
+    kept.remove()  # of a luid that came again; it could be believed before the first RESUME
+    return world.open_store(opening)
+
+
+def _go_blind(log: DirtyLog) -> Steps:
+    # marks fail from now on, and whatever is written all the same is known to nobody: held clears are void for good
+    log.go_live_failed()
+    with suppress(Exception):
+        yield Work(Lane.DEVICE, log.kept.remove)
+    return b""
+
+
+def _release(store: Store | None, kept: Kept | None) -> None:
+    try:
+        if store is not None:
+            store.release()
+    finally:
+        if kept is not None:
+            kept.remove()
 
 
 def _reconnected(world: World, entry: Entry) -> Steps:
@@ -187,23 +206,24 @@ def _reconnected(world: World, entry: Entry) -> Steps:
     # status asked for. Should the kernel then ask about regions, the table is live after all: activate.
     log = _log(entry)
     if entry.store is None:
-        log.go_live_failed()
+        yield from _go_blind(log)
         return b""
     try:
         live = yield Work(Lane.DEVICE, partial(entry.store.reconnect, entry.luid))
         if live:
-            bits, in_flush = yield Work(Lane.DEVICE, log.kept.resume)
+            bits, dropped = yield Work(Lane.DEVICE, log.kept.resume)
     except Exception as error:
         logger.error("log %s: cannot be taken over: %s", entry.name, error)  # noqa: TRY400
-        log.go_live_failed()
+        yield from _go_blind(log)
         return b""
     if live:
         _went_live(world, entry, "reconnected", ())
         log.keep_clears(bits)
-        if in_flush or entry.distrusted:
-            # a cache reports its loss once, perhaps to the worker that died; or the log may have ended meanwhile
-            logger.warning("log %s: %d clears that the last worker held are dropped", entry.name, log.clears.held_count)
+        if entry.distrusted:  # the log may have ended meanwhile
+            dropped += log.clears.held_count
             log.clears.drop()
+        if dropped:
+            logger.warning("log %s: %d clears that the last worker held are dropped", entry.name, dropped)
         if (yield Work(Lane.DEVICE, entry.store.failed_before)):
             log.fail()
             logger.error("log %s: FAILED under the last worker, until its RESUME", entry.name)
@@ -272,16 +292,3 @@ def _store(entry: Entry) -> Store:
     if entry.store is None:
         raise RefusedError("log device", "is not open", "load the table again")
     return entry.store
-
-
-class _NoStore:
-    """Stands where a device could not be opened: the log stays blind, so nobody asks for bits."""
-
-    device_number = None
-    legs_failed = False
-
-    def latch_failure(self) -> None:
-        """Do nothing: what could not be opened is asked again by every worker."""
-
-    def __getattr__(self, name: str) -> object:
-        raise RefusedError("log device", "could not be opened", "load the mirror's table again")

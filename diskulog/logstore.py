@@ -12,6 +12,7 @@ from typing import Protocol
 from bitarray import bitarray
 
 from diskulog.ctr import CtrArgs
+from diskulog.errors import RefusedError
 
 
 class LogStore(Protocol):
@@ -40,14 +41,14 @@ class Kept(Protocol):
     def begin(self) -> bitarray:
         """Forget what an earlier life held; return the bits, all zero."""
 
-    def resume(self) -> tuple[bitarray, bool]:
-        """Return the bits as the last worker left them, and whether it ended in a flush of the legs."""
+    def resume(self) -> tuple[bitarray, int]:
+        """Return the bits as the last worker left them, and how many it took along by ending in a flush of the legs."""
 
     def flushing(self, begins: bool) -> None:
         """Note that a flush of the legs begins, or that its outcome is known."""
 
     def remove(self) -> None:
-        """Forget everything: the log has ended."""
+        """Forget everything: the log has ended, or nobody knows what became of its regions; never fails."""
 
 
 class Store(LogStore, Protocol):
@@ -91,6 +92,19 @@ class Store(LogStore, Protocol):
 
     def held(self) -> bool:
         """Tell whether a device-mapper table still holds the log device; True when that cannot be known."""
+
+
+class NoStore:
+    """Stands where a device could not be opened: the log stays blind, so nobody asks for bits."""
+
+    device_number = None
+    legs_failed = False
+
+    def latch_failure(self) -> None:
+        """Do nothing: what could not be opened is asked again by every worker."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RefusedError("log device", "could not be opened", "load the mirror's table again")
 
 
 @dataclass(frozen=True, slots=True)

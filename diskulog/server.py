@@ -143,7 +143,7 @@ class Server:
 
     def take_over(self, luid: int, uuid: bytes, string: bytes) -> None:
         """Meet a log again that the last worker kept; requests about it wait until that is done."""
-        entry = Entry(uuid, luid, since_seconds=self.world.now())
+        entry = Entry(uuid, luid, since_seconds=self.world.now(), taking_over=True)
         self.world.add(entry)
         self._change(entry, None, lifecycle.take_over(self.world, entry, string))
 
@@ -255,6 +255,11 @@ class Server:
                 self.holding.discard(entry)
             elif not entry.busy and log.clears.due(now):
                 self._run(_Job(store_clears(log, now_seconds=now), entry, None))
+
+    @property
+    def taking_over(self) -> bool:
+        """Whether a log of the last worker is still on its way to this one."""
+        return any(entry.taking_over for entry in self.world.entries.values())
 
     def distrust_clears(self) -> None:
         """Drop every held clear: a lost request may have been a log's end, and another log keeps its device."""

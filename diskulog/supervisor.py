@@ -153,6 +153,7 @@ class Supervisor:
         )
         self._transport.send(wire.fallback_reply(request))
         left.forget(request.seq)
+        left.overrun = True  # a mark that nobody made is a request that was lost: no held clear may survive it
 
 
 def _spins(config: Config) -> int:

@@ -26,6 +26,7 @@ logger = logging.getLogger("diskulog.transport")
 
 CN_IDX_DM: Final = 7
 _SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h; the socket module has no name for it
+_SO_RCVTIMEO_NEW: Final = 66
 _NO_TIME_SECONDS: Final = 0.001
 _MAX_ANSWERS: Final = 8  # between two looks at the clock
 _MSG_DONTWAIT: Final = int(socket.MSG_DONTWAIT)
@@ -115,20 +116,21 @@ class Transport:
 
         ``answer`` is told the size of a request in ``buffer``, and returns the reply which it made there, or None.
         Returns None when nothing came for the time that ``wait_at_most`` gave, after some answers, when somebody called
-        ``wake``, and when a full buffer (ENOBUFS) has lost a request: the kernel asks again.
+        ``wake``, and when a full buffer (ENOBUFS) has lost a request: the kernel asks again. While that is to be acted
+        on (``overrun``) nothing is waited for.
         """
         handover, buffer, length = self._handover, self._handover.buffer, self._handover.length
         recvfrom_into, send = self._socket.recvfrom_into, self._socket.send
         handover.make_room()
         self.drained = False
         spins, self._awaited = self._awaited, 0
-        answers = 0
+        answers, lost = 0, self.overrun
         while True:
             try:
                 # also when somebody woke us: whoever collects the work behind that must know first what was lost
-                size, sender = recvfrom_into(buffer, 0, _MSG_DONTWAIT if spins or self._woken else 0)
+                size, sender = recvfrom_into(buffer, 0, _MSG_DONTWAIT if spins or lost or self._woken else 0)
             except OSError as error:
-                if spins and not self._woken and isinstance(error, BlockingIOError):
+                if spins and not lost and not self._woken and isinstance(error, BlockingIOError):
                     spins -= 1
                     continue
                 self._nothing_came(error)
@@ -185,6 +187,7 @@ class Transport:
     def left_behind(self) -> tuple[list[KeptLog], list[int]]:
         """Return what the last worker left: the logs that it kept, and the seqs of the requests that it had in hand."""
         self._handover.take_over()
+        self._wait_seconds = 0.0  # what the socket was told last is the last worker's secret
         return self._handover.logs(), [request.seq for request in self._handover.in_hand()]
 
     def ask_again(self, seq: int) -> None:
@@ -199,7 +202,9 @@ class Transport:
 
 def _timeval(seconds: float) -> bytes:
     whole = int(seconds)
-    return struct.pack("@ll", whole, int((seconds - whole) * 1e6))
+    # SO_RCVTIMEO_NEW, of 32-bit machines whose time has 64 bits, takes two of these
+    layout = "=qq" if socket.SO_RCVTIMEO == _SO_RCVTIMEO_NEW else "@ll"
+    return struct.pack(layout, whole, int((seconds - whole) * 1e6))
 
 
 def refuse_beside_another() -> None:

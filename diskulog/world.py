@@ -29,6 +29,7 @@ class Entry:
     busy: bool = False
     backlog: deque[Request] = field(default_factory=deque)
     since_seconds: float = 0.0
+    taking_over: bool = False  # from a dead worker, under way
     distrusted: bool = False  # requests were lost since it was met: what the last worker held may be void
 
     @property

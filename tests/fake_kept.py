@@ -22,11 +22,15 @@ class FakeKept:
         self.shelf.bits[self.whose] = zeros(self.region_count, endian="little")
         return self.shelf.bits[self.whose]
 
-    def resume(self) -> tuple[bitarray, bool]:
+    def resume(self) -> tuple[bitarray, int]:
         if self.whose not in self.shelf.bits:
-            return self.begin(), False
-        in_flush, self.shelf.in_flush[self.whose] = self.shelf.in_flush[self.whose], False
-        return self.shelf.bits[self.whose], in_flush
+            return self.begin(), 0
+        bits, dropped = self.shelf.bits[self.whose], 0
+        if self.shelf.in_flush[self.whose]:
+            dropped = bits.count()
+            bits.setall(0)
+        self.shelf.in_flush[self.whose] = False
+        return bits, dropped
 
     def flushing(self, begins: bool) -> None:
         self.shelf.in_flush[self.whose] = begins

@@ -190,6 +190,36 @@ def test_requests_that_were_lost_meanwhile_make_held_clears_void(rig, live):
     assert rig.disk.dirty() == [1, 5]
 
 
+def test_clears_held_before_a_log_went_blind_are_void_for_later_workers_too(rig, live):
+    # marks fail under the blind one, and a mirror without handle_errors writes all the same
+    hold(rig, live, 1)
+    rig.disk.fail("reconnect")
+    rig.restart()
+    call = live.status_info()
+    assert value_after(rig, call) == b"3 disk 253:2 D\0"
+    rig.disk.heal()
+    meet_again(rig, live)
+    rig.tick(10.0)
+    assert rig.disk.dirty() == [1, 5]
+
+
+def test_a_luid_that_comes_again_finds_nothing_held(rig, live):
+    hold(rig, live, 1)
+    assert rig.shelf.bits[UUID, live.luid].any()
+    live.ctr()
+    assert (UUID, live.luid) not in rig.shelf.bits
+
+
+def test_lost_requests_are_remembered_until_every_log_was_taken_over(rig, live):
+    rig.restart()
+    rig.auto = False
+    rig.server.take_over(live.luid, UUID, ctr_string() + b"\0")
+    assert rig.server.taking_over
+    rig.auto = True
+    rig.work()
+    assert not rig.server.taking_over
+
+
 def test_an_activation_begins_without_held_clears(rig, live):
     hold(rig, live, 1)
     rig.restart()

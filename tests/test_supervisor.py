@@ -295,6 +295,7 @@ class TestPoison:
                 worker.forget(seq)  # asked again: it comes with a new seq
         (answer,) = map(parse_reply, transport.sent)
         assert (answer.seq, answer.error, answer.data) == (13, -3, bytes(8))
+        assert Handover(memory).overrun  # the next worker trusts no held clear
         assert Handover(memory).in_hand() == []
 
     def test_what_waited_for_a_thread_is_not_blamed_for_what_was_being_handled(self, tmp_path):

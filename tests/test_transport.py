@@ -239,6 +239,11 @@ class TestReceiving:
         assert sock.flags[-1] == asleep  # what the server has in hand takes longer
         assert transport.drained
 
+    def test_the_waiting_time_has_the_layout_that_the_machine_wants(self, monkeypatch):
+        assert module._timeval(1.5) == struct.pack("@ll", 1, 500000)
+        monkeypatch.setattr(module.socket, "SO_RCVTIMEO", 66)
+        assert module._timeval(1.5) == struct.pack("=qq", 1, 500000)
+
     def test_it_goes_on_looking_after_a_look_at_the_clock(self, monkeypatch):
         requests = [datagram(IN_SYNC, b"UUID", 7, bytes(8), seq=seq) for seq in range(8)]
         transport, sock = scripted(monkeypatch, *requests, spins=2)
@@ -268,6 +273,18 @@ class TestReceiving:
         assert transport.receive() is None
         assert transport.overrun
         assert sock.flags == [socket.MSG_DONTWAIT]
+
+    def test_while_lost_requests_are_to_be_acted_on_nothing_is_waited_for(self, monkeypatch):
+        request = datagram(IN_SYNC, b"UUID", 7, bytes(8), seq=41)
+        nothing = BlockingIOError(errno.EAGAIN, "nothing")
+        full = OSError(errno.ENOBUFS, "No buffer space available")
+        transport, sock = scripted(monkeypatch, request, full, request, nothing, request, spins=5)
+        assert transport.receive(lambda size: transport.buffer[:size]) is None
+        assert transport.overrun
+        assert transport.receive(lambda size: transport.buffer[:size]) is None
+        assert transport.drained  # at the first look that found nothing
+        assert len(sock.sent) == 2
+        assert sock.flags[2:] == [socket.MSG_DONTWAIT] * 2
 
     def test_a_flood_of_processes_keeps_nobody_waiting(self, monkeypatch):
         transport, _ = scripted(monkeypatch, *[(b"forged", 4242)] * 20)
@@ -320,6 +337,13 @@ class TestWhatAWorkerLeaves:
         assert transport.left_behind() == ([], [])
         answer = parse_reply(*sock.sent)
         assert (answer.seq, answer.error) == (41, -errno.EAGAIN)
+
+    def test_the_waiting_time_that_it_told_the_socket_is_not_trusted(self, monkeypatch):
+        transport, sock = scripted(monkeypatch)
+        before = len(sock.options)
+        transport.left_behind()
+        transport.wait_at_most(0.0)
+        assert len(sock.options) == before + 1
 
     def test_what_it_answered_is_not(self, monkeypatch):
         request = datagram(IN_SYNC, b"UUID", 7, bytes(8), seq=41)
