@@ -14,7 +14,7 @@ from typing import cast
 from diskulog import ctr
 from diskulog.ctr import CtrArgs
 from diskulog.dirtylog import DirtyLog, Phase
-from diskulog.errors import RefusedError
+from diskulog.errors import LogFailedError, RefusedError
 from diskulog.logstore import Kept, LogStore, NoStore, Opening, Store
 from diskulog.rounds import store_clears
 from diskulog.work import Lane, Steps, Work
@@ -22,8 +22,7 @@ from diskulog.world import Entry, World
 
 logger = logging.getLogger("diskulog.log")
 
-
-# A reconnected log whose string cannot even be parsed is blind; every region is then in range, so "in sync".
+# A reconnected log whose string cannot be parsed is blind; every region is then in range, so "in sync".
 _UNKNOWN = CtrArgs(2**62, "core", "core", None, 2)
 
 
@@ -192,6 +191,11 @@ def _go_blind(log: DirtyLog) -> Steps:
     return b""
 
 
+def _blind_without_bits(log: DirtyLog, error: Exception) -> None:
+    if isinstance(error, LogFailedError):  # it gave way to another table meanwhile: there is no mapping
+        log.go_live_failed()
+
+
 def _release(store: Store | None, kept: Kept | None) -> None:
     try:
         if store is not None:
@@ -238,6 +242,7 @@ def _reopen(world: World, entry: Entry) -> Steps:
     except Exception as error:
         log.phase = Phase.LIVE
         log.fail()
+        _blind_without_bits(log, error)
         logger.error("log %s: FAILED at its resume: %s", entry.name, error)  # noqa: TRY400
         raise
     _went_live(world, entry, "resumed", ())
@@ -253,6 +258,7 @@ def _heal(world: World, entry: Entry) -> Steps:
         messages = yield Work(Lane.DEVICE, partial(entry.store.heal, entry.luid, frozenset(log.late_marks)))
     except Exception as error:
         log.phase = Phase.LIVE
+        _blind_without_bits(log, error)
         logger.error("log %s: still FAILED: %s", entry.name, error)  # noqa: TRY400
         raise
     _went_live(world, entry, "healed", messages)

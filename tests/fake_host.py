@@ -14,7 +14,7 @@ from typing import Any
 from bitarray import bitarray
 
 from diskulog.clears import ClearPolicy
-from diskulog.errors import DeviceError, RefusedError
+from diskulog.errors import DeviceError, LogFailedError, RefusedError
 from diskulog.hotpath import HotPath
 from diskulog.logstore import Opening
 from diskulog.server import Server
@@ -176,7 +176,7 @@ class MemoryStore:
         self.disk.take_fault(name)
         assert not self._released, f"{name} of a store that is closed"
         if mapped and not self._mapped:
-            raise DeviceError("log", OSError(errno.EIO, "gave way to another one"))
+            raise LogFailedError("gave way to another one")
         return self.disk
 
     def _mine(self, luid: int, states: tuple[str, ...]) -> bool:

@@ -779,3 +779,13 @@ def test_a_region_that_fails_under_a_table_whose_resume_was_lost_is_not_forgotte
     assert log.set_region_sync(3, 0).value == 0
     assert rig.entry(log).log.phase is Phase.LIVE
     assert log.in_sync(3).value == 0
+
+
+def test_a_log_that_gave_way_while_it_was_suspended_has_no_bits_to_answer_from_when_it_is_resumed(rig, live):
+    live.presuspend()
+    live.postsuspend()
+    rig.entry(live).store.detach()  # another table's activation, meanwhile
+    live.resume()
+    assert rig.entry(live).log.failed
+    assert live.in_sync(5).value == 1
+    assert live.status_info().value == b"3 disk 253:2 D\0"
