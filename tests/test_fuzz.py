@@ -3,6 +3,7 @@
 
 import json
 import runpy
+import signal
 import struct
 import subprocess
 import sys
@@ -105,6 +106,35 @@ def test_a_planted_mistake_is_found(name, where, attribute, mistake, seen, monke
     assert caught.value.target == name
     cause = caught.value.__cause__
     assert seen in f"{type(cause).__name__}: {cause}"
+
+
+def _interrupted_in(module: str) -> None:
+    """The deadline comes while a function of that module runs, which was called from here."""
+    here: dict[str, Callable[[Callable[[], None]], None]] = {"__name__": module}  # type: ignore[dict-item]
+    exec("def interrupted(late): late()", here)
+    here["interrupted"](lambda: targets._late(0, sys._getframe(1)))
+
+
+@pytest.fixture
+def timer():
+    """Whether the deadline's timer runs; it is stopped at the end."""
+    handler = signal.signal(signal.SIGPROF, signal.SIG_IGN)
+    yield lambda: signal.getitimer(signal.ITIMER_PROF)[0] > 0
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.signal(signal.SIGPROF, handler)
+
+
+@pytest.mark.parametrize("module", ["diskulog.wire", "tomllib._parser", "coverages"])
+def test_a_deadline_ends_whatever_runs(module, timer):
+    with pytest.raises(targets.Hang):
+        _interrupted_in(module)
+    assert not timer()
+
+
+def test_a_deadline_waits_while_coverage_may_hold_its_lock(timer, monkeypatch):
+    monkeypatch.setattr(targets, "AGAIN_SECONDS", 60)
+    _interrupted_in("coverage.collector")
+    assert timer()
 
 
 def test_a_failure_is_saved_and_can_be_run_again(tmp_path, monkeypatch, capsys):
