@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from diskulog import __version__, cli, exits, ondisk
 from diskulog.errors import BadLogError, DeviceError, LogFailedError, RefusedError
 from diskulog.exits import Exit, UsageError, exit_for
-from diskulog.forensic import bitmap
+from diskulog.forensic import bitmap, image
 from diskulog.ondisk import State
 from tests import images
 
@@ -380,7 +380,7 @@ def test_nothing_ends_in_a_traceback(run, path, monkeypatch, failure, status, sa
     def fail(*_):
         raise failure
 
-    monkeypatch.setattr(cli.image, "load", fail)
+    monkeypatch.setattr(image, "load", fail)
     path.write_bytes(images.kernel())
     code, out, err = run("inspect", *options, path)
     assert code == status
