@@ -23,6 +23,7 @@ from tests import images, logs
 from tests.fake_host import UUID, ctr_string
 from tools.fuzzing import corpus, engines, targets
 from tools.fuzzing.targets import TARGETS, Failure, Target
+from tools.fuzzing.worker import working
 
 ROOT = Path(__file__).parent.parent
 COMMAND = ROOT / "tools" / "fuzz"
@@ -281,6 +282,13 @@ def test_a_log_is_closed_on_the_thread_that_works_on_it_when_its_luid_comes_agai
     slow.executor.run_all()
     assert released == [UUID]
     assert not [line for line in (*slow.lines, *slow.bugs) if "of a store that is closed" in line]
+
+
+def test_a_worker_serves_everything_that_came_however_much_it_is():
+    with working() as worker:
+        worker.link.queue.extend([(b"", 4712)] * 100)
+        worker.serve()
+        assert not worker.link.queue
 
 
 def test_a_log_of_the_last_generation_is_activated():

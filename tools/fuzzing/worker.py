@@ -137,8 +137,10 @@ class Worker(Rig):
 
     def serve(self) -> None:
         """Read everything that has come."""
-        while (datagram := self.transport.receive(self._hot_path.answer)) is not None:
-            self.server.receive(datagram)
+        while self.link.queue:  # the transport comes back for other work after some answers
+            datagram = self.transport.receive(self._hot_path.answer)
+            if datagram is not None:
+                self.server.receive(datagram)
 
     def take_over(self) -> None:
         """Do as ``daemon`` with what a dead worker left."""
