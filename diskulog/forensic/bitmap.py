@@ -7,14 +7,14 @@ log. Does not know what a bit means.
 
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import zip_longest
 from operator import and_
 from tempfile import SpooledTemporaryFile
-from typing import Final
+from typing import Final, Protocol
 
 from bitarray import bitarray
 
@@ -49,12 +49,23 @@ class Bitmap:
         except OSError as cause:
             raise _unkept(self.name, cause) from cause
 
+    def pieces(self, length_bytes: int) -> Iterator[bytes]:
+        """Yield its first bytes, a piece at a time."""
+        for at in range(0, length_bytes, PIECE_BYTES):
+            yield self.read(at, min(PIECE_BYTES, length_bytes - at))
+
     def crc32(self, length_bytes: int) -> int:
         """Checksum its first bytes."""
         checksum = 0
-        for at in range(0, length_bytes, PIECE_BYTES):
-            checksum = zlib.crc32(self.read(at, min(PIECE_BYTES, length_bytes - at)), checksum)
+        for piece in self.pieces(length_bytes):
+            checksum = zlib.crc32(piece, checksum)
         return checksum
+
+    def bits(self, first: int, end: int) -> bitarray:
+        """Return the bits from ``first`` to before ``end``."""
+        start = first // 8
+        stored = bitarray(buffer=self.read(start, div_up(end, 8) - start), endian="little")
+        return stored[first - start * 8 : end - start * 8]
 
 
 def keep(source: Source, offset_bytes: int, length_bytes: int) -> Bitmap:
@@ -63,32 +74,85 @@ def keep(source: Source, offset_bytes: int, length_bytes: int) -> Bitmap:
     Raises:
         DeviceError: when the device fails a read, or the temporary file takes nothing.
     """
+    return _kept(source.name, _read(source, offset_bytes, length_bytes))
+
+
+def made(name: str, region_count: int, zeros: Iterable[tuple[int, int]]) -> Bitmap:
+    """Make a bitmap of ones but for some ranges of regions as (first, count), which come in order and lie inside.
+
+    Raises:
+        DeviceError: when the temporary file takes nothing.
+    """
+    return _kept(name, _filled(region_count, zeros))
+
+
+def _read(source: Source, offset_bytes: int, length_bytes: int) -> Iterator[bytes]:
+    at = 0
+    while at < length_bytes and (chunk := source.read(offset_bytes + at, min(CHUNK_BYTES, length_bytes - at))):
+        yield chunk
+        at += len(chunk)
+
+
+def _filled(region_count: int, zeros: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    ranges = iter(zeros)
+    first, end = 0, 0
+    for at, until in _steps(0, region_count):
+        piece = bitarray(until - at, endian="little")
+        piece.setall(1)
+        while True:
+            piece[max(first - at, 0) : max(end - at, 0)] = 0
+            if end > until:
+                break  # the rest of it lies in later pieces
+            found = next(ranges, None)
+            if found is None:
+                first, end = region_count, region_count
+                break
+            first, end = found[0], sum(found)
+            if first >= until:
+                break
+        yield piece.tobytes()
+    for _ in ranges:  # whoever makes them may have something to say at their end
+        pass
+
+
+def _steps(first: int, end: int) -> Iterator[tuple[int, int]]:
+    bits = PIECE_BYTES * 8
+    return ((at, min(at + bits, end)) for at in range(first, end, bits))
+
+
+def _kept(name: str, chunks: Iterable[bytes]) -> Bitmap:
     with ExitStack() as until_whole:
         kept = until_whole.enter_context(SpooledTemporaryFile(max_size=MAX_HELD_BYTES))
         size = 0
-        while size < length_bytes and (
-            chunk := source.read(offset_bytes + size, min(CHUNK_BYTES, length_bytes - size))
-        ):
+        for chunk in chunks:
             try:
                 kept.write(chunk)
             except OSError as cause:
-                raise _unkept(source.name, cause) from cause
+                raise _unkept(name, cause) from cause
             size += len(chunk)
-        made = Bitmap(source.name, size, kept)
-        weakref.finalize(made, until_whole.pop_all().close)
-    return made
+        whole = Bitmap(name, size, kept)
+        weakref.finalize(whole, until_whole.pop_all().close)
+    return whole
 
 
 def _unkept(name: str, cause: OSError) -> DeviceError:
     return DeviceError(f"cannot keep {name} in a temporary file (TMPDIR says where)", cause)
 
 
+class Bits(Protocol):
+    """Whatever has a bit for each region."""
+
+    def bits(self, first: int, end: int) -> bitarray:
+        """Return the bits from ``first`` to before ``end``."""
+
+
 @dataclass(frozen=True)
 class Regions:
-    """One bit for each of ``count`` regions: 1 where it is 1 in every one of the bitmaps."""
+    """One bit for each of ``count`` regions: what ``join`` makes of those in each of ``parts``, ``and`` by default."""
 
     count: int
-    bitmaps: tuple[Bitmap, ...]
+    parts: tuple[Bits, ...]
+    join: Callable[[bitarray, bitarray], bitarray] = and_
 
     @cached_property
     def ones(self) -> int:
@@ -114,6 +178,10 @@ class Regions:
         """Count the regions from ``first`` to before ``end`` whose bit is 0."""
         return sum(piece.count(0) for piece in self._pieces(first, end))
 
+    def bits(self, first: int, end: int) -> bitarray:
+        """Return the bits from ``first`` to before ``end``."""
+        return reduce(self.join, (part.bits(first, end) for part in self.parts))
+
     def bit(self, region: int) -> int:
         """Return the bit of a region."""
         return 1 - self.zeros_in(region, region + 1)
@@ -133,11 +201,4 @@ class Regions:
             at, before = at + len(piece), piece[-1]
 
     def _pieces(self, first: int, end: int) -> Iterator[bitarray]:
-        bits = PIECE_BYTES * 8
-        return (self._piece(at, min(at + bits, end)) for at in range(first, end, bits))
-
-    def _piece(self, first: int, end: int) -> bitarray:
-        start = first // 8
-        length = div_up(end, 8) - start
-        stored = (bitarray(buffer=bitmap.read(start, length), endian="little") for bitmap in self.bitmaps)
-        return reduce(and_, stored)[first - start * 8 : end - start * 8]
+        return (self.bits(at, until) for at, until in _steps(first, end))

@@ -5,6 +5,7 @@ import io
 import tempfile
 import zlib
 from itertools import groupby
+from operator import or_
 
 import pytest
 from hypothesis import given
@@ -119,3 +120,22 @@ def test_a_directory_for_temporary_files_that_is_full_or_missing(monkeypatch):
     monkeypatch.setattr(bitmap, "MAX_HELD_BYTES", 1)
     with pytest.raises(DeviceError, match="cannot keep memory in a temporary file"):
         kept(b"four")
+
+
+@given(st.binary(max_size=40), st.data(), sizes)
+def test_a_bitmap_is_made_of_the_ranges_that_it_lists(data, draw, piece):
+    count = draw.draw(st.integers(0, len(data) * 8))
+    bits = flags(data, count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bitmap, "PIECE_BYTES", piece)
+        made = bitmap.made("a dump", count, iter(zero_ranges(bits)))
+        assert flags(made.read(0, made.size_bytes), count) == bits
+        assert Regions(count, (made,)).ones == bits.count(1)
+
+
+@given(st.binary(min_size=10, max_size=10), st.binary(min_size=10, max_size=10))
+def test_regions_are_joined_in_other_ways_too(first, second):
+    found = Regions(80, (Regions(80, (kept(first),)), kept(second)), or_)
+    assert [found.bit(region) for region in range(80)] == [
+        a | b for a, b in zip(flags(first, 80), flags(second, 80), strict=True)
+    ]
