@@ -187,6 +187,12 @@ def unpack_extension(head: bytes) -> Extension | None:
     return Extension(**values)
 
 
+def head(header: Header, extension: Extension | None) -> bytes:
+    """Return a log's first 1024 bytes."""
+    reserved = bytes(EXTENSION_OFFSET_BYTES - HEADER.size)
+    return header.pack() + reserved + (extension.pack() if extension else bytes(EXTENSION_BYTES))
+
+
 def dialect(head: bytes) -> Dialect:
     """Name what a log's first 1024 bytes are; BLANK only says that these bytes are zero."""
     if not any(head):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 SYS_BLOCK: Final = Path("/sys/dev/block")
+LOOPS: Final = Path("/sys/block")
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -28,6 +29,21 @@ def _with_dm_name(path: Path) -> str:
     except OSError:
         return path.name
     return f"{path.name} ({name})"
+
+
+def loops_on(fd: int) -> tuple[str, ...]:
+    """Name the loop devices whose backing file is the open one: ``loop3``."""
+    found = os.fstat(fd)
+    return tuple(
+        device.name for device in sorted(LOOPS.glob("loop*")) if _is_file(device / "loop" / "backing_file", found)
+    )
+
+
+def _is_file(backing: Path, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(Path(backing.read_text().rstrip("\n")).stat(), found)
+    except (OSError, ValueError):  # not attached, a file that was removed, another mount namespace
+        return False
 
 
 def boot_id() -> bytes:

@@ -10,7 +10,7 @@ import typer
 
 from diskulog.commands import console
 from diskulog.forensic import adopt as adoption
-from diskulog.forensic import image
+from diskulog.forensic import image, writing
 from diskulog.forensic.text import printable
 
 HELP: Final = f"""Take a log back from the kernel's own 'disk' log, before activation.
@@ -33,7 +33,7 @@ def adopt(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
     """Take a log back from the kernel's own."""
-    with adoption.opened(device, write=not dry_run) as log:
+    with writing.opened(device, write=not dry_run) as log:
         plan = adoption.plan(image.load(log), uuid, log.block_bytes)
         if plan.warning:
             console.complain(f"warning: {plan.warning}")
@@ -44,5 +44,5 @@ def adopt(
             return
         if not yes:
             console.ask(device, plan.summary)
-        adoption.write_extension(log, plan.sector)
+        writing.write_extension(log, plan.sector)
     console.emit(printable(f"{device}: {plan.summary}") + "\n")

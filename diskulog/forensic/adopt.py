@@ -1,25 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """``adopt``: telling diskulog that the kernel's own log wrote a log after it, so that clean regions stay clean.
 
-Lives here: the decision (an image in, a plan out) and the one sector that is written. Does not ask, does not print.
+Lives here: the decision, an image in, a plan out. Does not ask, write or print.
 """
 
-import errno as errnos
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from diskulog import ondisk, sysfs
-from diskulog.errors import BadLogError, DeviceError, RefusedError
+from diskulog import ondisk
+from diskulog.errors import BadLogError, RefusedError
 from diskulog.exits import UsageError
-from diskulog.forensic import belief, source
+from diskulog.forensic import belief
 from diskulog.forensic.belief import Belief
 from diskulog.forensic.image import Image
-from diskulog.forensic.source import FileSource
 from diskulog.ondisk import Extension, Geometry, State
-from diskulog.units import round_down, round_up
 
 MAX_UUID_BYTES: Final = 128
 
@@ -125,52 +119,3 @@ def _risk(image: Image, kept: int) -> str:
         f"it would call {kept - believed} regions in sync that may not be: "
         "go on only if the kernel's own log used this mirror after the crash"
     )
-
-
-@contextmanager
-def opened(name: str, *, write: bool) -> Iterator[FileSource]:
-    """Open a log for itself alone, so that dm cannot take it meanwhile.
-
-    Raises:
-        RefusedError: when it is in use, with its holders.
-        UsageError: for standard input, and for what cannot hold a log.
-        DeviceError: when it cannot be opened.
-    """
-    if name == source.STDIN:
-        raise UsageError("standard input cannot be written to: name a block device or an image file")
-    flags = os.O_EXCL | (os.O_RDWR if write else os.O_RDONLY)
-    try:
-        with source.opened(name, flags) as log:
-            assert isinstance(log, FileSource)  # only standard input is a stream
-            yield log
-    except DeviceError as cause:
-        if cause.errno != errnos.EBUSY:
-            raise
-        raise RefusedError(name, f"is in use{_holders(name)}", "deactivate the mirror first") from cause
-
-
-def _holders(name: str) -> str:
-    found = sysfs.holders(os.stat(name).st_rdev)  # noqa: PTH116 - a device name, not a place in a tree
-    return f", held by {', '.join(found)}" if found else " (mounted, or opened by a program for itself)"
-
-
-def write_extension(log: FileSource, sector: bytes) -> None:
-    """Replace a log's extension and make it durable; reads and writes back the device's whole block around it.
-
-    Raises:
-        DeviceError: when the device fails.
-    """
-    start = round_down(ondisk.EXTENSION_OFFSET_BYTES, log.block_bytes)
-    end = round_up(ondisk.EXTENSION_OFFSET_BYTES + ondisk.EXTENSION_BYTES, log.block_bytes)
-    block = bytearray(log.read(start, end - start))
-    at = ondisk.EXTENSION_OFFSET_BYTES - start
-    block[at : at + ondisk.EXTENSION_BYTES] = sector
-    with source.aligned_buffer(len(block)) as view:
-        view[:] = block
-        try:
-            written = os.pwritev(log.fd, [view], start)
-            os.fsync(log.fd)
-        except OSError as cause:
-            raise DeviceError(f"cannot write {log.name}", cause) from cause
-    if written != len(block):
-        raise DeviceError(f"cannot write {log.name}", OSError(errnos.EIO, f"{written} of {len(block)} bytes written"))

@@ -186,6 +186,10 @@ class Regions:
         """Return the bit of a region."""
         return 1 - self.zeros_in(region, region + 1)
 
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes of all, a piece at a time; zeros follow the last bit."""
+        return (piece.tobytes() for piece in self._pieces(0, self.count))
+
     def _edges(self) -> Iterator[int]:
         for at, changes in self._changes():
             yield from map(at.__add__, changes.search(1))

@@ -5,7 +5,7 @@ Lives here: which bytes to read in which order, and what is no log at all. Does 
 believed, and never writes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from diskulog import ondisk, sysfs
@@ -88,6 +88,31 @@ def load(source: Source) -> Image:
         holders=source.holders,
         same_boot=same_boot,
     )
+
+
+def assembled(
+    name: str, header: Header, extension: Extension | None, bit_count: int, clean: Bitmap, sync: Bitmap | None
+) -> Image:
+    """Make a log of its parts, as ``load`` would find it; the checksums of a closed one are those of its bitmaps."""
+    if extension is not None:
+        closed = extension.state is State.CLOSED
+        checksums = [_crc32(found, bit_count) if closed and found else 0 for found in (clean, sync)]
+        extension = replace(extension, clean_crc32=checksums[0], sync_crc32=checksums[1])
+    return Image(
+        name=name,
+        size_bytes=None,
+        head=ondisk.head(header, extension),
+        header=header,
+        dialect=Dialect.DISKULOG if extension else Dialect.KERNEL,
+        extension=extension,
+        bit_count=bit_count,
+        clean=clean,
+        sync=sync,
+    )
+
+
+def _crc32(found: Bitmap, bit_count: int) -> int:
+    return found.crc32(div_up(bit_count, 8))
 
 
 def _open_in_this_boot(head: bytes) -> bool:

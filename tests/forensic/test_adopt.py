@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-import os
 from dataclasses import replace
 
 import pytest
 
-from diskulog import ondisk, sysfs, verdict
+from diskulog import ondisk, verdict
 from diskulog.ctr import CtrArgs
-from diskulog.errors import DeviceError, RefusedError
+from diskulog.errors import RefusedError
 from diskulog.exits import UsageError
 from diskulog.forensic import adopt
-from diskulog.forensic.image import load
 from diskulog.ondisk import State
 from tests import images
 
@@ -159,74 +157,3 @@ def test_a_header_from_lvm_over_an_extension():
 def test_a_uuid_that_no_table_can_hold(uuid):
     with pytest.raises(UsageError, match="--uuid"):
         planned(images.kernel(), uuid)
-
-
-# the door to the device
-
-
-def adopted(name, uuid=None):
-    with adopt.opened(str(name), write=True) as log:
-        plan = adopt.plan(load(log), uuid, log.block_bytes)
-        adopt.write_extension(log, plan.sector)
-
-
-def test_one_sector_of_a_file_is_written(tmp_path):
-    path = tmp_path / "log"
-    before = images.changed()
-    path.write_bytes(before)
-    adopted(path)
-    after = path.read_bytes()
-    assert after[:512] == before[:512]
-    assert after[1024:] == before[1024:]
-    assert ondisk.unpack_extension(after[:1024]).state is State.RELEASED
-
-
-@pytest.mark.loop
-@pytest.mark.parametrize("block_bytes", [512, 4096])
-def test_one_sector_of_a_device_is_written(loop_device, tmp_path, block_bytes):
-    before = images.changed()
-    device = loop_device(before, block_bytes)
-    adopted(device)
-    after = (tmp_path / "backing0").read_bytes()
-    assert after[:512] == before[:512]
-    assert after[1024:] == before[1024:]
-    assert ondisk.unpack_extension(after[:1024]).state is State.RELEASED
-
-
-@pytest.mark.loop
-@pytest.mark.parametrize(("holders", "said"), [(("dm-0 (home)",), "held by dm-0 (home)"), ((), "mounted, or opened")])
-def test_a_device_in_use_is_refused(loop_device, monkeypatch, holders, said):
-    device = loop_device(images.changed())
-    monkeypatch.setattr(sysfs, "holders", lambda _: holders)
-    taken = os.open(device, os.O_RDONLY | os.O_EXCL)
-    try:
-        with pytest.raises(RefusedError) as caught, adopt.opened(device, write=True):
-            pass
-    finally:
-        os.close(taken)
-    assert said in str(caught.value)
-
-
-def test_standard_input_is_refused():
-    with pytest.raises(UsageError, match="standard input"), adopt.opened("-", write=True):
-        pass
-
-
-def test_a_missing_device(tmp_path):
-    with pytest.raises(DeviceError, match="No such file"), adopt.opened(str(tmp_path / "none"), write=True):
-        pass
-
-
-def test_a_write_that_fails(tmp_path):
-    path = tmp_path / "log"
-    path.write_bytes(images.changed())
-    with adopt.opened(str(path), write=False) as log, pytest.raises(DeviceError, match="cannot write"):
-        adopt.write_extension(log, bytes(512))
-
-
-def test_a_short_write(tmp_path, monkeypatch):
-    path = tmp_path / "log"
-    path.write_bytes(images.changed())
-    monkeypatch.setattr(os, "pwritev", lambda *_: 100)
-    with adopt.opened(str(path), write=True) as log, pytest.raises(DeviceError, match="100 of 512 bytes"):
-        adopt.write_extension(log, bytes(512))

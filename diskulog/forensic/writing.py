@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The one door through which a command writes a log: opened for itself alone, and never half a log that looks whole.
+
+Lives here: opening, whole blocks, the order of what becomes durable. Does not know why something is written.
+"""
+
+import errno as errnos
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain
+
+from diskulog import ondisk, sysfs
+from diskulog.errors import BadLogError, DeviceError, RefusedError
+from diskulog.exits import UsageError
+from diskulog.forensic import source
+from diskulog.forensic.bitmap import Bits, Regions
+from diskulog.forensic.image import Image
+from diskulog.forensic.source import FileSource
+from diskulog.ondisk import Extension
+from diskulog.units import div_up, round_down, round_up
+
+
+@contextmanager
+def opened(name: str, *, write: bool) -> Iterator[FileSource]:
+    """Open a log for itself alone, so that dm cannot take it meanwhile.
+
+    Raises:
+        RefusedError: when it is in use, with its holders.
+        UsageError: for standard input, and for what cannot hold a log.
+        DeviceError: when it cannot be opened.
+    """
+    if name == source.STDIN:
+        raise UsageError("standard input cannot be written to: name a block device or an image file")
+    flags = os.O_EXCL | (os.O_RDWR if write else os.O_RDONLY)
+    try:
+        with source.opened(name, flags) as log:
+            assert isinstance(log, FileSource)  # only standard input is a stream
+            if not log.is_block and (loops := sysfs.loops_on(log.fd)):
+                raise RefusedError(name, f"is in use, held by {', '.join(loops)}", f"name {loops[0]}, or detach it")
+            yield log
+    except DeviceError as cause:
+        if cause.errno != errnos.EBUSY:
+            raise
+        raise RefusedError(name, f"is in use{_holders(name)}", "deactivate the mirror first") from cause
+
+
+def _holders(name: str) -> str:
+    found = sysfs.holders(os.stat(name).st_rdev)  # noqa: PTH116 - a device name, not a place in a tree
+    return f", held by {', '.join(found)}" if found else " (mounted, or opened by a program for itself)"
+
+
+def write_extension(log: FileSource, sector: bytes) -> None:
+    """Replace a log's extension and make it durable.
+
+    Raises:
+        DeviceError: when the device fails.
+    """
+    _write(log, ondisk.EXTENSION_OFFSET_BYTES, sector)
+    _flush(log)
+
+
+def write_log(log: FileSource, image: Image) -> Image:
+    """Write a whole log and return it as it lies there; a stop in the middle leaves no valid header.
+
+    The sync bitmap stays where the image has it, if it can lie there, and is placed anew otherwise. Three steps, each
+    durable before the next: no header, the bitmaps, the header.
+
+    Raises:
+        RefusedError: when it does not fit the device; nothing was written.
+        DeviceError: when the device fails.
+    """
+    extension = image.extension and _placed(log, image, image.extension)
+    if extension is None:
+        _check_size(log, ondisk.CLEAN_OFFSET_BYTES + ondisk.bitmap_bytes(image.bit_count), image.bit_count)
+    _write(log, 0, bytes(ondisk.HEAD_BYTES))
+    _flush(log)
+    _write_bits(log, ondisk.CLEAN_OFFSET_BYTES, image.clean, image.bit_count)
+    if extension and image.sync:
+        _write_bits(log, extension.sync_offset_bytes, image.sync, image.bit_count)
+    _flush(log)
+    head = ondisk.head(image.header, extension)
+    _write(log, 0, head)
+    _flush(log)
+    return replace(image, name=log.name, size_bytes=log.size_bytes, head=head, extension=extension)
+
+
+def _placed(log: FileSource, image: Image, extension: Extension) -> Extension:
+    offset = extension.sync_offset_bytes
+    geometry = ondisk.Geometry(image.bit_count, offset, log.size_bytes - offset)
+    if image.size_bytes != log.size_bytes or not ondisk.fits(geometry, log.size_bytes):
+        try:
+            geometry = ondisk.choose_geometry(image.bit_count, log.size_bytes, log.block_bytes)
+        except BadLogError as cause:
+            raise RefusedError(log.name, str(cause), "use a larger device") from cause
+    return replace(
+        extension,
+        sync_offset_bytes=geometry.sync_offset_bytes,
+        sync_capacity_bytes=geometry.sync_capacity_bytes,
+    )
+
+
+def _check_size(log: FileSource, needed: int, region_count: int) -> None:
+    if log.size_bytes < needed:
+        reason = f"has {log.size_bytes} bytes, {region_count} regions need {needed}"
+        raise RefusedError(log.name, reason, "use a larger device")
+
+
+def write_bits(log: FileSource, offset_bytes: int, bits: Bits, region_count: int) -> None:
+    """Replace a bitmap and make it durable; zeros follow the last region.
+
+    Raises:
+        DeviceError: when the device fails.
+    """
+    _write_bits(log, offset_bytes, bits, region_count)
+    _flush(log)
+
+
+def _write_bits(log: FileSource, offset_bytes: int, bits: Bits, region_count: int) -> None:
+    padding = bytes(ondisk.bitmap_bytes(region_count) - div_up(region_count, 8))
+    for at, piece in _aligned(log, offset_bytes, chain(Regions(region_count, (bits,)).pieces(), [padding])):
+        _write(log, at, piece)
+
+
+def _aligned(log: FileSource, offset_bytes: int, pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Cut pieces where the device's blocks end, so that most are written without reading a block before."""
+    at, rest = offset_bytes, b""
+    for piece in pieces:
+        rest += piece
+        whole = round_down(at + len(rest), log.block_bytes) - at
+        if whole > 0:
+            yield at, rest[:whole]
+            at, rest = at + whole, rest[whole:]
+    if rest:
+        yield at, rest
+
+
+def _write(log: FileSource, offset_bytes: int, data: bytes) -> None:
+    """Write some bytes: whole blocks, of which the first and the last keep what lies beside."""
+    start, end = round_down(offset_bytes, log.block_bytes), round_up(offset_bytes + len(data), log.block_bytes)
+    before = log.read(start, offset_bytes - start)
+    after = log.read(offset_bytes + len(data), end - offset_bytes - len(data))
+    block = b"".join((before, data, after))
+    with source.aligned_buffer(len(block)) as view:
+        view[:] = block
+        try:
+            written = os.pwritev(log.fd, [view], start)
+        except OSError as cause:
+            raise DeviceError(f"cannot write {log.name}", cause) from cause
+    if written != len(block):
+        raise DeviceError(f"cannot write {log.name}", OSError(errnos.EIO, f"{written} of {len(block)} bytes written"))
+
+
+def _flush(log: FileSource) -> None:
+    try:
+        os.fsync(log.fd)
+    except OSError as cause:
+        raise DeviceError(f"cannot write {log.name}", cause) from cause
