@@ -51,7 +51,7 @@ def plan(image: Image, uuid: str | None, block_bytes: int) -> Plan:
         UsageError: when ``uuid`` cannot be a mirror's.
     """
     if uuid is not None:
-        _check_uuid(uuid)
+        check_uuid(uuid)
     found = belief.judge(image)
     extension = image.extension
     nothing = _NOTHING.get(found)
@@ -68,7 +68,12 @@ def plan(image: Image, uuid: str | None, block_bytes: int) -> Plan:
     return Plan(summary, released.pack(), _risk(image, kept) if found is Belief.OPEN else None)
 
 
-def _check_uuid(uuid: str) -> None:
+def check_uuid(uuid: str) -> None:
+    """Refuse what no table of a mirror can hold as its uuid.
+
+    Raises:
+        UsageError: with the reason.
+    """
     # dm's table words: no blanks, and DM_UUID_LEN with its NUL
     size = len(uuid.encode("utf-8", "surrogateescape"))
     if not 1 <= size <= MAX_UUID_BYTES or not uuid.isprintable() or any(char.isspace() for char in uuid):

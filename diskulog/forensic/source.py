@@ -152,6 +152,37 @@ class StreamSource:
         """Do nothing: a pipe has no cache of its own."""
 
 
+@dataclass(slots=True)
+class Through:
+    """A source behind another one, which has its name and its size; ``read`` is its own matter."""
+
+    source: Source
+
+    @property
+    def name(self) -> str:
+        """What the user called it."""
+        return self.source.name
+
+    @property
+    def size_bytes(self) -> int | None:
+        """The real size."""
+        return self.source.size_bytes
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Devices that are built on it now."""
+        return self.source.holders
+
+    @property
+    def is_block(self) -> bool:
+        """Whether a page cache may stand between the reader and the medium."""
+        return self.source.is_block
+
+    def bypass_cache(self) -> None:
+        """Read the medium from here on."""
+        self.source.bypass_cache()
+
+
 @contextmanager
 def opened(name: str, flags: int = os.O_RDONLY) -> Iterator[FileSource | StreamSource]:
     """Open a log to read from; ``-`` is standard input. Never blocks, never creates.
