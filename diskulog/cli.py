@@ -11,7 +11,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from diskulog import __version__
-from diskulog.commands import adopt, inspect, serve
+from diskulog.commands import adopt, check, diff, dump, format, inspect, mark, repair, restore, serve
 from diskulog.commands.console import EXIT_CODES, complain, emit
 from diskulog.exits import Exit, exit_for
 from diskulog.failures import parser_complaint, sentence
@@ -40,12 +40,19 @@ def _diskulog(
 ) -> None: ...
 
 
-for _command, _help in (
-    (serve.serve, serve.HELP),
-    (inspect.inspect, inspect.HELP),
-    (adopt.adopt, adopt.HELP),
+for _name, _command, _help in (
+    ("serve", serve.serve, serve.HELP),
+    ("inspect", inspect.inspect, inspect.HELP),
+    ("check", check.check, check.HELP),
+    ("dump", dump.dump, dump.HELP),
+    ("restore", restore.restore, restore.HELP),
+    ("diff", diff.diff, diff.HELP),
+    ("repair", repair.repair, repair.HELP),
+    ("format", format.format_log, format.HELP),
+    ("adopt", adopt.adopt, adopt.HELP),
+    ("mark", mark.mark, mark.HELP),
 ):
-    app.command(help=_help)(_command)
+    app.command(_name, help=_help)(_command)
 
 
 def run(arguments: Sequence[str]) -> int:

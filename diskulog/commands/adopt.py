@@ -8,10 +8,9 @@ from typing import Annotated, Final
 
 import typer
 
-from diskulog.commands import console
+from diskulog.commands import console, options
 from diskulog.forensic import adopt as adoption
 from diskulog.forensic import image, writing
-from diskulog.forensic.text import printable
 
 HELP: Final = f"""Take a log back from the kernel's own 'disk' log, before activation.
 
@@ -27,22 +26,18 @@ Examples:
 
 
 def adopt(
-    device: Annotated[str, typer.Argument(metavar="DEV", show_default=False)],
+    device: options.Device,
     uuid: Annotated[str | None, typer.Option(metavar="NEW", help="The uuid in the mirror's table from now on.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Take a log back from the kernel's own."""
     with writing.opened(device, write=not dry_run) as log:
         plan = adoption.plan(image.load(log), uuid, log.block_bytes)
         if plan.warning:
             console.complain(f"warning: {plan.warning}")
-        if plan.sector is None or dry_run:
-            console.emit(
-                printable(f"{device}: {plan.summary}{' (dry run, nothing written)' if plan.sector else ''}") + "\n"
-            )
-            return
-        if not yes:
-            console.ask(device, plan.summary)
-        writing.write_extension(log, plan.sector)
-    console.emit(printable(f"{device}: {plan.summary}") + "\n")
+        if plan.sector is not None:
+            if not console.go_on(device, plan.summary, yes=yes, dry_run=dry_run):
+                return
+            writing.write_extension(log, plan.sector)
+    console.say(device, plan.summary)

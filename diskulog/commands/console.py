@@ -21,6 +21,24 @@ Exit codes:
 """
 
 
+def go_on(device: str, summary: str, *, yes: bool, dry_run: bool) -> bool:
+    """Tell whether to write, after saying what; False for a dry run.
+
+    Raises:
+        RefusedError: as ``ask``.
+    """
+    if dry_run:
+        say(device, f"{summary} (dry run, nothing written)")
+    elif not yes:
+        ask(device, summary)
+    return not dry_run
+
+
+def say(device: str, sentence: str) -> None:
+    """Write one line about a device to standard output."""
+    emit(printable(f"{device}: {sentence}") + "\n")
+
+
 def ask(device: str, question: str) -> None:
     """Ask on the terminal whether to write.
 

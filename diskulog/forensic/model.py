@@ -96,7 +96,7 @@ def document(subject: Report) -> Document:
         log=_log(subject),
         dirty=[],
         out_of_sync=[],
-        messages=[MessagePart(severity=severity, text=_encodable(text)) for severity, text in subject.messages],
+        messages=[MessagePart(severity=severity, text=_encodable(text)) for severity, text, _ in subject.messages],
     )
     found = {"dirty": subject.clean, "out_of_sync": subject.in_sync}
     return Document(rest, {name: regions for name, regions in found.items() if regions is not None})

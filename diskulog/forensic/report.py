@@ -32,25 +32,37 @@ class Message(NamedTuple):
 
     severity: Severity
     text: str
+    name: str  # of its rule in ``findings``
 
 
 _AFTER: Final = "everything is dirty at the next activation"
 _ADOPT: Final = "if it was the kernel's own log, 'diskulog adopt DEV' before that keeps its clean regions"
 
 _MEANING: Final = {
-    Belief.RELEASED: Message(INFO, "released to the kernel's own log: its clean bitmap is taken as it stands"),
-    Belief.OPEN: Message(WARNING, "not closed in order: its host or its daemon went away while the log was in use"),
-    Belief.CHANGED: Message(ERROR, f"a bitmap changed after diskulog closed the log: {_AFTER}; {_ADOPT}"),
+    Belief.RELEASED: Message(
+        INFO, "released to the kernel's own log: its clean bitmap is taken as it stands", "released"
+    ),
+    Belief.OPEN: Message(
+        WARNING, "not closed in order: its host or its daemon went away while the log was in use", "not-closed"
+    ),
+    Belief.CHANGED: Message(
+        ERROR, f"a bitmap changed after diskulog closed the log: {_AFTER}; {_ADOPT}", "bitmap-changed"
+    ),
     Belief.RESIZED: Message(
-        ERROR, f"the header counts {{header}} regions, the extension {{extension}}: {_AFTER}; {_ADOPT}"
+        ERROR,
+        f"the header counts {{header}} regions, the extension {{extension}}: {_AFTER}; {_ADOPT}",
+        "region-count-differs",
     ),
     Belief.MISPLACED: Message(
-        ERROR, f"the extension puts the sync bitmap at byte {{offset}}, where it cannot be: {_AFTER}; {_ADOPT}"
+        ERROR,
+        f"the extension puts the sync bitmap at byte {{offset}}, where it cannot be: {_AFTER}; {_ADOPT}",
+        "sync-bitmap-misplaced",
     ),
     Belief.DAMAGED: Message(
         ERROR,
         f"the extension is damaged, so uuid, region size and sync bitmap are not known: {_AFTER}; "
         "if the kernel's own log used it last, 'diskulog adopt --uuid UUID DEV' before that keeps its clean regions",
+        "extension-damaged",
     ),
 }
 
@@ -205,26 +217,33 @@ def _about_life(subject: Report) -> Iterator[Message]:
             if image.same_boot
             else "read past the page cache"
         )
-        yield Message(WARNING, f"live, held by {', '.join(image.holders)}: it changes while it is read; {seen}")
+        yield Message(WARNING, f"live, held by {', '.join(image.holders)}: it changes while it is read; {seen}", "live")
 
 
 def _about_bits(subject: Report) -> Iterator[Message]:
     image = subject.image
     for name in belief.stray_bits(image):
-        yield Message(ERROR, f"the {name} bitmap has bits set beyond the last region")
+        yield Message(ERROR, f"the {name} bitmap has bits set beyond the last region", "stray-bits")
     if image.region_count is None:
         yield Message(
             WARNING,
             "fresh from LVM (2^64-1 regions): the mirror was never active; "
             f"counted are the {image.bit_count} bits read, the mirror has fewer regions",
+            "fresh-from-lvm",
         )
 
 
 def _about_activation(subject: Report) -> Iterator[Message]:
+    cost = resync_cost(subject)
+    if cost is not None:
+        yield Message(INFO, f"at the next activation {cost} will be resynced", "resync")
+
+
+def resync_cost(subject: Report) -> str | None:
+    """Say how much the next activation resyncs: ``24 regions (12.0 MiB)``; None where that is not known."""
     count = subject.resync_count
     if count is None:
-        return
+        return None
     everything = subject.belief not in belief.TAKES_CLEAN | belief.TAKES_BOTH
     size = subject.mirror_bytes if everything else subject.bytes_of(subject.clean, 0)
-    amount = f" ({human_bytes(size)})" if size is not None else ""
-    yield Message(INFO, f"at the next activation {count} region{'s' * (count != 1)}{amount} will be resynced")
+    return f"{count} region{'s' * (count != 1)}" + (f" ({human_bytes(size)})" if size is not None else "")

@@ -15,7 +15,7 @@ from diskulog.forensic import bitmap, dump, image
 from diskulog.forensic.image import Image
 from diskulog.forensic.source import CHUNK_BYTES, Source
 from diskulog.forensic.text import printable
-from diskulog.ondisk import ALL_REGIONS, Extension, Header
+from diskulog.ondisk import ALL_REGIONS, Extension, Header, State
 from diskulog.units import MAX_REGION_COUNT, MIB
 
 MAX_LINE_BYTES: Final = 4096
@@ -186,7 +186,9 @@ def _assembled(name: str, facts: dict[str, Any], ranges: Callable[[str], Iterato
     header = Header(nr_regions=ALL_REGIONS if count is None else count)
     extension = _extension(facts, bit_count, complain) if ours else None
     clean = bitmap.made(name, bit_count, _checked(ranges("dirty"), bit_count, complain))
-    sync = bitmap.made(name, bit_count, _checked(ranges("out_of_sync"), bit_count, complain)) if ours else None
+    # the sync bitmap of a log that was released is nobody's
+    synced = extension is not None and extension.state is not State.RELEASED
+    sync = bitmap.made(name, bit_count, _checked(ranges("out_of_sync"), bit_count, complain)) if synced else None
     return image.assembled(name, header, extension, bit_count, clean, sync)
 
 

@@ -86,6 +86,21 @@ def write_log(log: FileSource, image: Image) -> Image:
     return replace(image, name=log.name, size_bytes=log.size_bytes, head=head, extension=extension)
 
 
+def places(log: FileSource, image: Image) -> tuple[tuple[int, int], ...]:
+    """List what ``write_log`` would write behind the first sectors, as (offset, length) in bytes.
+
+    Raises:
+        RefusedError: when it does not fit the device.
+    """
+    size = ondisk.bitmap_bytes(image.bit_count)
+    found = [(ondisk.CLEAN_OFFSET_BYTES, size)]
+    if image.extension:
+        found.append((_placed(log, image, image.extension).sync_offset_bytes, size))
+    else:
+        _check_size(log, ondisk.CLEAN_OFFSET_BYTES + size, image.bit_count)
+    return tuple(found)
+
+
 def _placed(log: FileSource, image: Image, extension: Extension) -> Extension:
     offset = extension.sync_offset_bytes
     geometry = ondisk.Geometry(image.bit_count, offset, log.size_bytes - offset)

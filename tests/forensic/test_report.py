@@ -24,11 +24,11 @@ def reported(data, holders=()):
 
 
 def texts(subject):
-    return [text for _, text in subject.messages]
+    return [message.text for message in subject.messages]
 
 
 def severities(subject):
-    return {severity for severity, _ in subject.messages}
+    return {message.severity for message in subject.messages}
 
 
 def test_a_kernel_log():

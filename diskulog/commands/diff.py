@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``diskulog diff``: what changed between two logs.
+
+Lives here: its options. Does not know how logs differ.
+"""
+
+from typing import Annotated, Final
+
+import typer
+
+from diskulog.commands import console, options
+from diskulog.exits import UsageError
+from diskulog.forensic import difference, either
+
+HELP: Final = f"""Show what became dirty, clean, in sync and out of sync from one log to another. Never writes.
+
+A and B are devices, images, or dumps, in any mixture. Exit code 1: they differ in more than times. With --since A
+there is one more word only: the device, which may be live.
+
+\b
+Examples:
+  diskulog diff yesterday.dump /dev/vg/home_mlog
+  diskulog diff --since yesterday.dump --json /dev/vg/home_mlog
+{console.EXIT_CODES}"""
+
+DEFAULT_LIMIT: Final = 20
+
+
+def diff(
+    names: Annotated[list[str] | None, typer.Argument(metavar="A B", show_default=False)] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="A", help="What to compare with, in place of a first word.")
+    ] = None,
+    as_json: options.AsJson = False,
+    limit: options.Limit = DEFAULT_LIMIT,
+) -> None:
+    """Show what changed between two logs."""
+    both = [*([since] if since is not None else []), *(names or [])]
+    if len(both) != 2:
+        raise UsageError("diff: name two of devices, images and dumps, the earlier one first")
+    if both == ["-", "-"]:
+        raise UsageError("diff: only one of them can be standard input")
+    before, after = (either.load(name) for name in both)
+    found = difference.Difference(before, after)
+    console.stream(difference.as_json(found) if as_json else difference.text(found, limit))
+    raise typer.Exit(found.exit_status)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``diskulog dump``: a log as canonical text or JSON.
+
+Lives here: its options. Does not know what a dump looks like.
+"""
+
+from typing import Final
+
+import typer
+
+from diskulog.commands import console, options
+from diskulog.exits import Exit
+from diskulog.forensic import belief, image, repair, source
+from diskulog.forensic import dump as dumping
+
+HELP: Final = f"""Print a log as text that a version control system can keep, and 'restore' can read. Never writes.
+
+Dumps of equal logs are equal: ranges in order, one a line, and nothing of the device or the boot. A log that cannot be
+believed is dumped as 'repair' would make it, dirty wherever in doubt, with a warning and exit code 1.
+
+\b
+Examples:
+  diskulog dump /dev/vg/home_mlog > home.dump
+  diskulog dump --json log.img | jq .log.uuid
+{console.EXIT_CODES}"""
+
+
+def dump(device: options.Device, as_json: options.AsJson = False) -> None:
+    """Print a log as text."""
+    with source.opened(device) as log:
+        found = image.load(log)
+    status = Exit.FINE
+    if belief.judge(found) not in belief.TAKES_CLEAN | belief.TAKES_BOTH:
+        plan = repair.plan(repair.Found(found), None)
+        console.complain(f"warning: {device}: {'; '.join(plan.reasons)}: dumped is what 'diskulog repair' makes of it")
+        found, status = plan.image or found, Exit.PROBLEM
+    console.stream(dumping.as_json(found) if as_json else dumping.text(found))
+    raise typer.Exit(status)

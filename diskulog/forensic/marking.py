@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``mark``: regions that somebody calls dirty by hand, so that they are copied at the next activation.
+
+Lives here: ranges as words, and what marking them comes to. Does not ask, write or print.
+"""
+
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from diskulog.exits import UsageError
+from diskulog.forensic import belief, bitmap
+from diskulog.forensic.bitmap import Regions
+from diskulog.forensic.image import Image
+from diskulog.forensic.report import report
+from diskulog.ondisk import Extension, State
+from diskulog.units import SECTOR_BYTES
+
+Range = tuple[int, int]
+_SPAN: Final = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``clean`` is the clean bitmap afterwards, and ``extension`` what is written after it; None: nothing to do."""
+
+    summary: str
+    clean: Regions | None = None
+    extension: Extension | None = None
+
+
+def spans(words: str, option: str) -> list[Range]:
+    """Read ``5-9,17``: ranges as (first, last).
+
+    Raises:
+        UsageError: when it is anything else.
+    """
+    found = []
+    for word in words.split(","):
+        match = _SPAN.fullmatch(word.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if last < first:
+            raise UsageError(f"{option} {word!r}: write a number, or first-last, with commas between")
+        found.append((first, last))
+    return found
+
+
+def regions_of(image: Image, spans: Sequence[Range], unit_bytes: int | None) -> list[Range]:
+    """Return the regions behind ranges of bytes or sectors of the mirror; ``unit_bytes`` None: they are regions.
+
+    Raises:
+        UsageError: when the log does not know its region size.
+    """
+    if unit_bytes is None:
+        return list(spans)
+    size = report(image).span_bytes(0, 1)
+    if size is None or image.extension is None:
+        raise UsageError(f"{image.name} does not say how large its regions are: name regions (--regions)")
+    region_bytes = image.extension.region_size_sectors * SECTOR_BYTES
+    return [
+        (first * unit_bytes // region_bytes, ((last + 1) * unit_bytes - 1) // region_bytes) for first, last in spans
+    ]
+
+
+def plan(image: Image, regions: Sequence[Range]) -> Plan:
+    """Decide what marking ranges of regions, as (first, last), comes to.
+
+    Raises:
+        UsageError: when the mirror has no such regions.
+    """
+    for first, last in regions:
+        if last >= image.bit_count:
+            raise UsageError(f"region {last if first < image.bit_count else first} of {image.bit_count} does not exist")
+    if belief.judge(image) not in belief.TAKES_CLEAN | belief.TAKES_BOTH:
+        return Plan("nothing to mark: the log is damaged, so everything is dirty at the next activation already")
+    marked = bitmap.made(image.name, image.bit_count, _merged(regions))
+    before = Regions(image.bit_count, (image.clean,))
+    after = Regions(image.bit_count, (image.clean, marked))
+    more = after.zeros - before.zeros
+    if not more:
+        return Plan("nothing to mark: these regions are dirty already")
+    summary = f"{more} more region{'s' * (more != 1)} dirty, {after.zeros} of {image.bit_count} in all"
+    extension = image.extension
+    if extension is not None and extension.state is State.CLOSED:
+        extension = extension.changed(clean_crc32=_crc32(after))
+    return Plan(summary, after, extension)
+
+
+def _merged(regions: Sequence[Range]) -> Iterator[Range]:
+    """Yield ranges as (first, count), in order and apart."""
+    begin, end = 0, 0
+    for first, last in sorted(regions):
+        if first > end:
+            if end > begin:
+                yield begin, end - begin
+            begin = first
+        end = max(end, last + 1)
+    if end > begin:
+        yield begin, end - begin
+
+
+def _crc32(regions: Regions) -> int:
+    checksum = 0
+    for piece in regions.pieces():
+        checksum = zlib.crc32(piece, checksum)
+    return checksum
