@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What every test may use: the bounded hypothesis profile, and a host in memory."""
+"""What every test may use: the bounded hypothesis profile, a host in memory, loop devices."""
 
-from collections.abc import Iterator
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -31,3 +34,28 @@ def slow(request: pytest.FixtureRequest) -> Iterator[Rig]:
     made.disk.format()
     yield made
     made.close()
+
+
+@pytest.fixture
+def loop_device(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """A function that puts bytes on a loop device and returns its name; skipped where that cannot be done."""
+    attached: list[str] = []
+
+    def attach(data: bytes, block_bytes: int = 512) -> str:
+        backing = tmp_path / f"backing{len(attached)}"
+        backing.write_bytes(data)
+        if os.geteuid() != 0:
+            pytest.skip("needs root")
+        command = ["losetup", "--find", "--show", "--sector-size", str(block_bytes), str(backing)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            pytest.skip("no losetup")
+        if done.returncode != 0:
+            pytest.skip(f"no loop device: {done.stderr.strip()}")
+        attached.append(done.stdout.strip())
+        return attached[-1]
+
+    yield attach
+    for device in attached:
+        subprocess.run(["losetup", "--detach", device], check=True)

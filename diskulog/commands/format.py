@@ -31,7 +31,7 @@ def format_log(
     device: options.Device,
     uuid: Annotated[str, typer.Option(metavar="U", help="The uuid in the mirror's table.", show_default=False)],
     region_size: Annotated[
-        int, typer.Option(metavar="SECTORS", help="Of 512 bytes; a power of two, 8 or more.", show_default=False)
+        int, typer.Option(metavar="SECTORS", help="Of 512 bytes; a power of two.", show_default=False)
     ],
     regions: Annotated[int, typer.Option(metavar="N", help="How many the mirror has.", show_default=False)],
     in_sync: Annotated[bool, typer.Option("--in-sync", help="The legs are equal already; nothing is copied.")] = False,

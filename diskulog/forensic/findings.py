@@ -88,7 +88,7 @@ EXPLAINED: Final[dict[str, tuple[str, str]]] = {
         "'diskulog adopt --uuid UUID' before the next activation, as in the table of the mirror.",
     ),
     "region-size-impossible": (
-        "No mirror can have regions of this size: they are powers of two, from 8 sectors on.",
+        "No mirror can have regions of this size: they are powers of two, from 2 sectors on.",
         "Nobody can know the right one from the log: format it anew with the size in the table of the mirror.",
     ),
     "length-differs": (

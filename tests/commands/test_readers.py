@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The commands that only read: check and diff; ``inspect`` has its own place in test_cli."""
+
+import json
+
+import pytest
+
+from diskulog.exits import Exit
+from tests import images
+
+
+def test_check_says_what_a_log_breaks(run, path):
+    path.write_bytes(images.changed())
+    with images.untouched(path):
+        status, out, err = run("check", path)
+    assert (status, err) == (Exit.PROBLEM, "")
+    assert out.startswith(f"{path}: damaged\n\nerror: bitmap-changed: ")
+    assert run("check", "--quiet", path) == (Exit.PROBLEM, "", "")
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (images.diskulog(), Exit.FINE),
+        (images.damaged(), Exit.PROBLEM),
+        (bytes(4096), Exit.NOT_A_LOG),
+        (b"", Exit.NOT_A_LOG),
+        (bytes(images.diskulog(version=9)), Exit.NOT_A_LOG),
+    ],
+)
+def test_check_in_json(run, path, data, status):
+    path.write_bytes(data)
+    found, out, err = run("check", "--json", path)
+    document = json.loads(out)
+    assert (found, err) == (status, "")
+    assert document["exit_status"] == status
+    assert (status == Exit.NOT_A_LOG) == (document["findings"][0]["name"] == "not-a-log")
+
+
+def test_check_of_what_cannot_be_opened(run, tmp_path):
+    status, out, err = run("check", tmp_path / "none")
+    assert (status, out) == (Exit.USAGE, "")
+    assert "No such file" in err
+
+
+def test_diff_since_a_dump(run, path, tmp_path):
+    path.write_bytes(images.diskulog(dirty=[1]))
+    before = tmp_path / "dump"
+    before.write_text(run("dump", path)[1])
+    assert run("diff", before, path) == (Exit.FINE, "no difference\n", "")
+    path.write_bytes(images.diskulog(dirty=[2]))
+    with images.untouched(path):
+        status, out, err = run("diff", "--since", before, path)
+    assert (status, err) == (Exit.PROBLEM, "")
+    assert out == "became dirty: 1 of 1000 regions\n  2\nbecame clean: 1 of 1000 regions\n  1\n"
+    document = json.loads(run("diff", "--json", before, path)[1])
+    assert (document["became_dirty"], document["exit_status"]) == ([[2, 1]], Exit.PROBLEM)
+
+
+@pytest.mark.parametrize("names", [(), ("a",), ("a", "b", "c"), ("-", "-")])
+def test_diff_takes_two(run, names):
+    status, _, err = run("diff", *names)
+    assert status == Exit.USAGE
+    assert err.startswith("diskulog: diff: ")
+
+
+def test_diff_of_what_is_no_log(run, path, tmp_path):
+    path.write_bytes(images.diskulog())
+    other = tmp_path / "other"
+    other.write_bytes(bytes(4096))
+    status, _, err = run("diff", path, other)
+    assert status == Exit.NOT_A_LOG
+    assert f"{other} is blank" in err
+
+
+def test_a_limit_below_zero(run, path):
+    assert run("diff", "--limit", "-1", path, path)[0] == Exit.USAGE
