@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import re
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -42,7 +43,6 @@ def test_colours_surround_runs_and_change_nothing_else():
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == drawn(MIXED)
     assert coloured.count("\x1b[0m") * 2 == coloured.count("\x1b[")
     assert "\x1b[1;31m!" in coloured
-    assert all(line.count("\x1b[0m") == line.count("m") - line.count("\x1b[0m") for line in [""])
     assert coloured.count("\x1b[") < len(drawn(MIXED))  # not one for each cell
 
 
@@ -73,9 +73,6 @@ def test_one_region_out_of_sync_is_enough():
 
 @given(st.integers(1, 2**32 - 1), st.integers(1, 10_000))
 def test_there_are_no_more_cells_than_asked_for(count, most):
-    class Subject:
-        class image:  # noqa: N801
-            bit_count = count
-
-    per_cell = density.regions_a_cell(Subject, most)
+    subject = SimpleNamespace(image=SimpleNamespace(bit_count=count))
+    per_cell = density.regions_a_cell(subject, most)
     assert (per_cell - 1) * most < count <= per_cell * most

@@ -299,9 +299,9 @@ def test_json_of_a_kernel_log():
     log = found["log"]
     nulls = {name for name, value in log.items() if value is None}
     assert nulls == {
-        "uuid", "region_size_sectors", "target_length_sectors", "in_sync_count", "out_of_sync_count",
-        "resync_bytes", "resync_seconds", "sync_offset_bytes", "generation", "created_seconds", "resumed_seconds", "closed_seconds", "host_name",
-        "boot_id",
+        "uuid", "region_size_sectors", "target_length_sectors", "in_sync_count", "out_of_sync_count", "resync_bytes",
+        "resync_seconds", "sync_offset_bytes", "generation", "created_seconds", "resumed_seconds", "closed_seconds",
+        "host_name", "boot_id",
     }  # fmt: skip
     assert found["out_of_sync"] == []
     assert log["dialect"] == "kernel"
