@@ -33,6 +33,8 @@ own 'disk' log (LVM's _mlog volumes too). A log that is live is read while it ch
 Amounts of bytes may end in K, M, G, T (of 1024), or in s (sectors of 512 bytes). --json takes what says more of the
 log (--region-size, --offset, --rate) or makes a file (--svg, --png), and no other option.
 
+With --offset, DEV is what the log lies in: that the log itself is in use may not be seen there.
+
 A log of more than 2^27 regions is kept in a temporary file meanwhile (TMPDIR says where), of 1 GiB at most.
 
 \b
