@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from diskulog.errors import RefusedError
-from diskulog.units import MAX_REGION_COUNT, div_up
+from diskulog.units import MAX_REGION_COUNT, MIN_REGION_SIZE_SECTORS, div_up, region_size_possible
 
 # A reconnect sends one byte more (the NUL), and a request holds 332 (dm-log-userspace-transfer.c,
 # DM_ULOG_PREALLOCED_SIZE): a longer string could be constructed but never come back after a restart.
 MAX_CTR_BYTES = 331
-MIN_REGION_SIZE_SECTORS = 2  # dm-log.c, _check_region_size
-MAX_REGION_SIZE_SECTORS = 2**31  # the largest power of two in the kernel's uint32_t
 
 
 class Sync(Enum):
@@ -125,7 +123,7 @@ def _log_type(word: str, clustered_single_host: bool) -> str:
 def _region_size(word: str, length: int) -> int:
     size = _number(word, "region size")
     # dm-region-hash.c shifts by __ffs(region_size): any other size addresses the wrong regions, silently
-    if size < MIN_REGION_SIZE_SECTORS or size > MAX_REGION_SIZE_SECTORS or size & (size - 1):
+    if not region_size_possible(size):
         raise RefusedError(
             "region size",
             f"{size} sectors is not a power of two from {MIN_REGION_SIZE_SECTORS} to 2^31",

@@ -8,6 +8,8 @@ SECTOR_BYTES = 512
 KIB = 1024
 MIB = 1024 * KIB
 MAX_REGION_COUNT = 2**32 - 1  # dm-log.c, create_log_context
+MIN_REGION_SIZE_SECTORS = 2  # dm-log.c, _check_region_size
+MAX_REGION_SIZE_SECTORS = 2**31  # the largest power of two in the kernel's uint32_t
 
 
 def div_up(value: int, divisor: int) -> int:
@@ -23,6 +25,11 @@ def round_up(value: int, multiple: int) -> int:
 def round_down(value: int, multiple: int) -> int:
     """Return the largest multiple of ``multiple`` that is not above ``value``."""
     return value // multiple * multiple
+
+
+def region_size_possible(sectors: int) -> bool:
+    """Tell whether a mirror can have regions of this size: dm-log.c takes powers of two only."""
+    return MIN_REGION_SIZE_SECTORS <= sectors <= MAX_REGION_SIZE_SECTORS and sectors & (sectors - 1) == 0
 
 
 def human_bytes(count: int) -> str:

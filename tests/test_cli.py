@@ -71,7 +71,13 @@ def test_help_says_what_it_does_with_exit_codes_and_an_example(run, command):
 
 def test_help_lists_the_commands_and_each_option_of_the_contract(run):
     assert all(command in run("--help")[1] for command in COMMANDS)
-    assert all(option in run("inspect", "--help")[1] for option in ("--json", "--limit N", "--map", "--schema"))
+    assert all(
+        option in run("inspect", "--help")[1]
+        for option in (
+            "--json", "--limit N", "--map", "--schema", "--units UNIT", "--raw", "--svg FILE", "--png FILE",
+            "--region-size SECTORS", "--offset BYTES", "--rate BYTES", "100M",
+        )
+    )  # fmt: skip
     assert all(option in run("adopt", "--help")[1] for option in ("--uuid NEW", "--yes", "--dry-run"))
     assert "--config FILE" in run("serve", "--help")[1]
 
@@ -96,6 +102,17 @@ def test_version(run):
         ("inspect", "a", "--limit", "-1"),
         ("inspect", "a", "--limit", "5", "--json"),
         ("inspect", "a", "--map", "--json"),
+        ("inspect", "a", "--raw", "--json"),
+        ("inspect", "a", "--units", "bytes", "--json"),
+        ("inspect", "a", "--units", "furlongs"),
+        ("inspect", "a", "--rate", "0"),
+        ("inspect", "a", "--rate", "fast"),
+        ("inspect", "a", "--offset", "-1"),
+        ("inspect", "a", "--offset", "1.5G"),
+        ("inspect", "a", "--region-size", "x"),
+        ("inspect", "a", "--svg", "-"),
+        ("inspect", "a", "--png", "/"),
+        ("inspect", "a", "--png", "b", "--svg", "b"),
         ("adopt",),
         ("adopt", "-"),
         ("serve", "extra"),
@@ -271,6 +288,124 @@ def test_a_large_log_is_inspected_soon(run, path):
     status, out, _ = run("inspect", "--map", path)
     assert status == Exit.FINE
     assert "dirty regions (1024 ranges)" in out
+
+
+# inspect: what it is told besides, and what it draws
+
+
+def test_a_region_size_that_is_given(run, path):
+    path.write_bytes(images.kernel(1000, dirty=[3]))
+    status, out, err = run("inspect", "--region-size", "8", "--rate", "1K", "--units", "sectors", path)
+    assert (status, err) == (0, "")
+    assert "region size: 4.0 KiB (8 sectors, as given)" in out
+    assert "resync:      1 region, 4.0 KiB, about 4 s at 1.0 KiB/s" in out
+    assert "            24         8\n" in out
+    status, out, err = run("inspect", "--json", "--region-size", "8", "--rate", "1K", path)
+    log = json.loads(out)["log"]
+    assert (log["region_size_sectors"], log["resync_bytes"], log["resync_seconds"]) == (8, 4096, 4)
+    assert log["resync_bytes_per_second"] == 1024
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--region-size", "512"), "says 1024 sectors, not 512; leave it out"),
+        (("--region-size", "7"), "not a power of two"),
+        (("--offset", "1G"), "--offset 1073741824: "),
+    ],
+)
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_what_a_log_contradicts(run, path, options, said, form):
+    path.write_bytes(images.diskulog())
+    status, out, err = run("inspect", *options, *form, path)
+    assert status == Exit.USAGE
+    assert said in one_line(err)
+    check_failure_output(form, out, status)
+
+
+@pytest.mark.parametrize("units", ["sectors", "bytes"])
+def test_units_that_need_a_region_size(run, path, units):
+    path.write_bytes(images.kernel())
+    status, out, err = run("inspect", "--units", units, path)
+    assert (status, out) == (Exit.USAGE, "")
+    assert "give --region-size" in one_line(err)
+    assert run("inspect", "--units", "regions", path)[0] == 0
+
+
+@pytest.mark.parametrize("offset", ["512", "1s", "100", "3K"])
+def test_a_log_inside_an_image(run, path, offset):
+    at = {"512": 512, "1s": 512, "100": 100, "3K": 3072}[offset]
+    path.write_bytes(b"\xaa" * at + images.diskulog(dirty=[7]))
+    status, out, _ = run("inspect", "--offset", offset, path)
+    assert status == 0
+    assert f"device:      {path}, from byte {at} on\n" in out
+    found = json.loads(run("inspect", "--json", "--offset", offset, path)[1])
+    assert found["log"]["offset_bytes"] == at
+    assert (found["log"]["device"], found["log"]["size_bytes"]) == (str(path), images.DEVICE_BYTES)
+    assert found["dirty"] == [[7, 1]]
+    assert run("inspect", path)[0] == Exit.NOT_A_LOG
+
+
+def test_what_is_no_log_inside_an_image_is_named_with_its_place(run, path):
+    path.write_bytes(images.diskulog())
+    assert f"{path} at byte 4096 is not a log" in run("inspect", "--offset", "4K", path)[2]
+
+
+@pytest.mark.parametrize(("data", "expected"), BAD.values(), ids=BAD)
+def test_raw_shows_what_is_no_log(run, path, data, expected):
+    path.write_bytes(data)
+    with images.untouched(path):
+        status, out, err = run("inspect", "--raw", path)
+    assert status == expected
+    one_line(err)
+    assert ("the kernel's header:" in out) == bool(data)
+    assert all(f"{byte:02x}" in out for byte in data[:16])
+
+
+def test_raw_of_a_log_follows_its_summary(run, path):
+    path.write_bytes(images.damaged())
+    status, out, err = run("inspect", "--raw", path)
+    assert (status, err) == (Exit.PROBLEM, "")
+    assert out.index("checksums:") < out.index("the kernel's header:") < out.index("error: the extension is damaged")
+    done = process("inspect", "--raw", "--offset", "1s", "-", input=b"x" * 512 + b"no log at all" * 100)
+    assert done.returncode == Exit.NOT_A_LOG
+    assert b"not a dirty log's" in done.stdout
+
+
+def test_pictures(run, path, tmp_path):
+    path.write_bytes(images.diskulog(dirty=[7]))
+    svg, png = tmp_path / "log.svg", tmp_path / "log.png"
+    svg.write_text("what was there before")
+    with images.untouched(path):
+        status, out, err = run("inspect", "--svg", svg, "--png", png, path)
+        assert run("inspect", "--json", "--png", tmp_path / "again.png", path)[0] == 0
+    assert (status, err) == (0, "")
+    assert out == run("inspect", path)[1]
+    assert svg.read_text().startswith("<svg ")
+    assert png.read_bytes() == (tmp_path / "again.png").read_bytes()
+
+
+@pytest.mark.parametrize("option", ["--svg", "--png"])
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_pictures_that_cannot_be(run, path, tmp_path, option, form):
+    path.write_bytes(images.diskulog())
+    for target, said in (
+        (path, "is the log itself"),
+        (tmp_path, "is no regular file"),
+        (tmp_path / "none" / "picture", "No such file"),
+    ):
+        with images.untouched(path):
+            status, out, err = run("inspect", option, target, *form, path)
+        assert status == Exit.USAGE
+        assert said in one_line(err)
+        check_failure_output(form, out, status)
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["log"]
+
+
+def test_no_picture_of_what_is_no_log(run, path, tmp_path):
+    path.write_bytes(b"no log")
+    assert run("inspect", "--svg", tmp_path / "picture", path)[0] == Exit.NOT_A_LOG
+    assert not (tmp_path / "picture").exists()
 
 
 # adopt
@@ -524,10 +659,13 @@ def test_a_terminal_of_seven_bits(path):
     assert b"uuid:        \\xfcmlaut" in done.stdout
 
 
-def test_inspect_does_without_netlink(path):
+@pytest.mark.parametrize(
+    "module", ["pyroute2", "diskulog.forensic.model", "diskulog.forensic.raw", "diskulog.forensic.picture"]
+)
+def test_inspect_does_without(path, module):
     path.write_bytes(images.kernel())
     code = (
-        "import sys; from diskulog.cli import run; run(['inspect', sys.argv[1]]); sys.exit('pyroute2' in sys.modules)"
+        f"import sys; from diskulog.cli import run; run(['inspect', sys.argv[1]]); sys.exit('{module}' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr) == (0, b"")

@@ -125,9 +125,20 @@ MUST_NOT_ALSO = {
     "ondisk": ["diskulog.wire", "diskulog.ctr", "diskulog.verdict", "diskulog.store"],
     "transport": ["diskulog.dirtylog", "diskulog.server", "diskulog.store"],
     "lanes": ["diskulog.server", "diskulog.store", "diskulog.dirtylog"],
+    **{f"forensic.{name}": WORLD for name in ("raw", "density", "chart", "picture", "svg", "png", "font", "text")},
 }
 # imported by the command line, and by it inside a function only: `diskulog inspect` must not load a socket
-LAZY = {"commands": ["diskulog.daemon", "diskulog.supervisor", "pyroute2", "pydantic", "diskulog.forensic.model"]}
+LAZY = {
+    "commands": [
+        "diskulog.daemon",
+        "diskulog.supervisor",
+        "pyroute2",
+        "pydantic",
+        "diskulog.forensic.model",
+        "diskulog.forensic.raw",
+        "diskulog.forensic.picture",
+    ]
+}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 NAMES = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in FILES}

@@ -5,11 +5,14 @@ Lives here: writing and asking, so that a closed or full output is met the same 
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from typing import Final
 
 from diskulog.errors import DeviceError, RefusedError
+from diskulog.forensic import chart
+from diskulog.forensic.chart import Terminal
 from diskulog.forensic.text import printable
 
 EXIT_CODES: Final = """
@@ -87,3 +90,18 @@ def complain(sentence: str) -> None:
     if sys.stderr is not None:
         sys.stderr.write(f"diskulog: {printable(sentence)}\n")
         sys.stderr.flush()
+
+
+def terminal() -> Terminal:
+    """Say what standard output can show: its width, blocks where its encoding has them, colours on a terminal only."""
+    shown = sys.stdout is not None and sys.stdout.isatty()
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return Terminal(shutil.get_terminal_size().columns, _has_blocks(), shown and not plain)
+
+
+def _has_blocks() -> bool:
+    try:
+        chart.BLOCKS.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

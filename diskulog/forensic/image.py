@@ -39,6 +39,7 @@ class Image:
     sync: Bitmap | None
     holders: tuple[str, ...] = ()
     same_boot: bool = False
+    offset_bytes: int = 0  # where it begins in what ``name`` names
 
     @property
     def live(self) -> bool:

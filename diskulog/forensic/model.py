@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from diskulog.exits import Exit
 from diskulog.forensic.bitmap import Regions
-from diskulog.forensic.report import ERROR, DialectWord, Report, Severity, StateWord, Verdict
+from diskulog.forensic.report import DEFAULT_RATE, ERROR, DialectWord, Report, Severity, StateWord, Verdict
 
 Count = Annotated[int, Field(ge=0)]
 Run = Annotated[tuple[Count, Count], Field(description="[first region, count]")]
@@ -46,10 +46,11 @@ class LogPart(_Part):
     """A log; null where the log does not say. Times are seconds since 1970."""
 
     device: str
-    size_bytes: Count | None = Field(description="null for a pipe")
+    offset_bytes: Count = Field(description="where the log begins in the device")
+    size_bytes: Count | None = Field(description="from there on; null for a pipe")
     dialect: DialectWord
     uuid: str | None
-    region_size_sectors: Count | None
+    region_size_sectors: Count | None = Field(description="as stored, or as given with --region-size")
     target_length_sectors: Count | None
     region_count: Count | None = Field(description="null for LVM's fresh log, which does not know it yet")
     clean_count: Count = Field(description="regions that are clean, and in sync where that is known")
@@ -57,6 +58,9 @@ class LogPart(_Part):
     in_sync_count: Count | None
     out_of_sync_count: Count | None
     resync_count: Count | None = Field(description="regions that the next activation resyncs; null while live")
+    resync_bytes: Count | None = Field(description="what that copies; null too without a region size")
+    resync_seconds: Count | None = Field(description="how long that takes at resync_bytes_per_second, rounded up")
+    resync_bytes_per_second: Count = Field(description="as given with --rate")
     state: StateWord
     live: bool
     holders: list[str]
@@ -89,11 +93,11 @@ class Document(NamedTuple):
     ranges: Mapping[str, Regions]
 
 
-def document(subject: Report) -> Document:
-    """Fill the JSON from a report."""
+def document(subject: Report, rate: int = DEFAULT_RATE) -> Document:
+    """Fill the JSON from a report; ``rate`` is the bytes a second that a resync copies."""
     rest = InspectDocument(
         exit_status=subject.exit_status,
-        log=_log(subject),
+        log=_log(subject, rate),
         dirty=[],
         out_of_sync=[],
         messages=[MessagePart(severity=severity, text=_encodable(text)) for severity, text, _ in subject.messages],
@@ -142,14 +146,15 @@ def schema() -> str:
     return json.dumps(InspectDocument.model_json_schema(mode="serialization"), indent=2)
 
 
-def _log(subject: Report) -> LogPart:
+def _log(subject: Report, rate: int) -> LogPart:
     image, extension = subject.image, subject.image.extension
     return LogPart(
         device=_encodable(image.name),
+        offset_bytes=image.offset_bytes,
         size_bytes=image.size_bytes,
         dialect=subject.dialect,
         uuid=_encodable(extension.uuid) if extension else None,
-        region_size_sectors=(extension.region_size_sectors or None) if extension else None,
+        region_size_sectors=subject.region_size_sectors,
         target_length_sectors=(extension.target_length_sectors or None) if extension else None,
         region_count=image.region_count,
         clean_count=subject.clean_count,
@@ -157,6 +162,9 @@ def _log(subject: Report) -> LogPart:
         in_sync_count=subject.in_sync_count,
         out_of_sync_count=subject.out_of_sync_count,
         resync_count=subject.resync_count,
+        resync_bytes=subject.resync_bytes,
+        resync_seconds=subject.resync_seconds(rate),
+        resync_bytes_per_second=rate,
         state=subject.state,
         live=image.live,
         holders=list(image.holders),

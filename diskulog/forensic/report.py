@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
-from diskulog.exits import Exit
+from diskulog.exits import Exit, UsageError
 from diskulog.forensic import belief
 from diskulog.forensic.belief import Belief
 from diskulog.forensic.bitmap import Regions
 from diskulog.forensic.image import Image
 from diskulog.ondisk import Dialect, State
-from diskulog.units import SECTOR_BYTES, human_bytes
+from diskulog.units import MIB, SECTOR_BYTES, div_up, human_bytes, region_size_possible
 
 Severity = Literal["info", "warning", "error"]
 Verdict = Literal["ok", "bad", "none"]
 DialectWord = Literal["kernel", "diskulog"]
 StateWord = Literal["open", "closed", "unknown"]
+
+DEFAULT_RATE: Final = 100 * MIB  # bytes a second: what a resync makes of ordinary disks
 
 INFO: Final = "info"
 WARNING: Final = "warning"
@@ -80,6 +82,13 @@ class Report:
 
     image: Image
     belief: Belief
+    given_region_size_sectors: int | None = None  # by who asks: the kernel's log does not store it
+
+    @property
+    def region_size_sectors(self) -> int | None:
+        """Sectors of a region; None where neither the log nor who asks says."""
+        stored = self.image.extension.region_size_sectors if self.image.extension else 0
+        return stored or self.given_region_size_sectors
 
     @property
     def dialect(self) -> DialectWord:
@@ -128,6 +137,18 @@ class Report:
             return None
         return self.dirty_count if self.belief in belief.TAKES_CLEAN | belief.TAKES_BOTH else self.image.bit_count
 
+    @property
+    def resync_bytes(self) -> int | None:
+        """Bytes that it copies; None where their number is not known."""
+        if self.resync_count is None:
+            return None
+        everything = self.belief not in belief.TAKES_CLEAN | belief.TAKES_BOTH
+        return self.mirror_bytes if everything else self.bytes_of(self.clean, 0)
+
+    def resync_seconds(self, bytes_per_second: int) -> int | None:
+        """How long it takes at this rate, rounded up; None where that is not known."""
+        return None if self.resync_bytes is None else div_up(self.resync_bytes, bytes_per_second)
+
     @cached_property
     def checksums(self) -> dict[str, Verdict]:
         """``ok``, ``bad`` or ``none`` for the extension and each bitmap, which has one only while closed."""
@@ -157,12 +178,12 @@ class Report:
 
     def span_bytes(self, first_region: int, count: int) -> tuple[int, int] | None:
         """Return offset and length of a range of regions in the mirror; None when the region size is not known."""
-        extension = self.image.extension
-        if extension is None or not extension.region_size_sectors:
+        if self.region_size_sectors is None:
             return None
-        region = extension.region_size_sectors * SECTOR_BYTES
+        region = self.region_size_sectors * SECTOR_BYTES
         start, end = first_region * region, (first_region + count) * region
-        length = extension.target_length_sectors * SECTOR_BYTES
+        extension = self.image.extension
+        length = extension.target_length_sectors * SECTOR_BYTES if extension else 0
         if length:  # the last region may be short
             end = min(end, length)
         return start, max(end - start, 0)
@@ -186,9 +207,21 @@ class Report:
         return (count - 1) * whole[1] + last[1] if with_last else count * whole[1]
 
 
-def report(image: Image) -> Report:
-    """Judge an image."""
-    return Report(image, belief.judge(image))
+def report(image: Image, region_size_sectors: int | None = None) -> Report:
+    """Judge an image; ``region_size_sectors`` is what whoever asks knows of a log that does not say.
+
+    Raises:
+        UsageError: when no mirror has such regions, or the log says otherwise.
+    """
+    made = Report(image, belief.judge(image), region_size_sectors)
+    if region_size_sectors is None:
+        return made
+    if not region_size_possible(region_size_sectors):
+        raise UsageError(f"region size: {region_size_sectors} sectors is not a power of two from 2 to 2^31")
+    if made.region_size_sectors != region_size_sectors:
+        says = f"{image.name} says {made.region_size_sectors} sectors"
+        raise UsageError(f"region size: {says}, not {region_size_sectors}; leave it out")
+    return made
 
 
 def _verdict(good: bool) -> Verdict:
@@ -244,6 +277,5 @@ def resync_cost(subject: Report) -> str | None:
     count = subject.resync_count
     if count is None:
         return None
-    everything = subject.belief not in belief.TAKES_CLEAN | belief.TAKES_BOTH
-    size = subject.mirror_bytes if everything else subject.bytes_of(subject.clean, 0)
+    size = subject.resync_bytes
     return f"{count} region{'s' * (count != 1)}" + (f" ({human_bytes(size)})" if size is not None else "")

@@ -1,24 +1,27 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What people read: a report as aligned lines, tables of ranges and a density map.
+"""What people read: a report as aligned lines and tables of ranges.
 
-Lives here: layout and wording of text, all of it plain ASCII. Does not judge, does not print.
+Lives here: layout and wording of text, all of it plain ASCII; the map is a part. Does not judge, does not print.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
+from diskulog.forensic import chart
 from diskulog.forensic.bitmap import Regions
-from diskulog.forensic.report import Report
+from diskulog.forensic.chart import Terminal
+from diskulog.forensic.report import DEFAULT_RATE, Report
 from diskulog.ondisk import Extension
-from diskulog.units import SECTOR_BYTES, div_up, human_bytes
+from diskulog.units import SECTOR_BYTES, human_bytes
 
-MAP_CELLS_PER_LINE: Final = 64
-MAP_LINES: Final = 16
+DEFAULT_LIMIT: Final = 20
 _ROWS_ALIGNED: Final = 4096  # a table of any length is laid out in parts: its columns may widen from one to the next
-_CLEAN, _PARTLY, _DIRTY, _OUT_OF_SYNC = ".", "+", "#", "!"
+_LONG_UNITS: Final = (("days", 86400), ("h", 3600), ("min", 60))
 
 
 def printable(text: str) -> str:
@@ -26,61 +29,112 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def render(subject: Report, limit: int, map_columns: int | None = None) -> str:
-    """Return the whole text of ``inspect``, as ``pieces`` yields it."""
-    return "".join(pieces(subject, limit, map_columns))
+class Units(StrEnum):
+    """What ranges are counted in."""
+
+    REGIONS = "regions"
+    SECTORS = "sectors"
+    BYTES = "bytes"
 
 
-def pieces(subject: Report, limit: int, map_columns: int | None = None) -> Iterator[str]:
-    """Yield the text of ``inspect`` line by line; at most ``limit`` ranges of each kind, 0 for all.
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What of a report is printed, and how.
 
-    ``map_columns`` is the terminal's width; None leaves the map out.
+    At most ``limit`` ranges of each kind, 0 for all; ``units`` of None shows regions, with bytes where they are known.
+    ``terminal`` draws the map for one; ``raw`` is what ``raw.lines`` makes of the first bytes.
     """
-    for number, part in enumerate(_parts(subject, limit, map_columns)):
+
+    limit: int = DEFAULT_LIMIT
+    units: Units | None = None
+    terminal: Terminal | None = None
+    rate: int = DEFAULT_RATE
+    raw: Iterable[str] | None = None
+
+
+def render(subject: Report, layout: Layout) -> str:
+    """Return the whole text of ``inspect``, as ``pieces`` yields it."""
+    return "".join(pieces(subject, layout))
+
+
+def pieces(subject: Report, layout: Layout) -> Iterator[str]:
+    """Yield the text of ``inspect`` line by line."""
+    for number, part in enumerate(_parts(subject, layout)):
         if number:
             yield "\n"
         for line in part:
             yield f"{line}\n"
 
 
-def _parts(subject: Report, limit: int, map_columns: int | None) -> Iterator[Iterable[str]]:
-    yield _block(subject)
-    if map_columns is not None and subject.image.bit_count:
-        yield _map(subject, map_columns)
+def _parts(subject: Report, layout: Layout) -> Iterator[Iterable[str]]:
+    yield _block(summary(subject, layout.rate))
+    if layout.raw is not None:
+        yield layout.raw
+    if layout.terminal is not None and subject.image.bit_count:
+        yield chart.draw(subject, layout.terminal)
     if subject.dirty_count:
-        yield _ranges(subject, "dirty regions", subject.clean, limit)
+        yield _ranges(subject, "dirty regions", subject.clean, layout)
     if subject.in_sync is not None and subject.out_of_sync_count:
-        yield _ranges(subject, "out-of-sync regions", subject.in_sync, limit)
+        yield _ranges(subject, "out-of-sync regions", subject.in_sync, layout)
     yield (f"{message.severity}: {printable(message.text)}" for message in subject.messages)
 
 
-def _block(subject: Report) -> Iterator[str]:
+def _block(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
+    width = max(len(key) for key, _ in rows) + 2
+    return (f"{key + ':':<{width}}{printable(value)}" for key, value in rows)
+
+
+def summary(subject: Report, rate: int) -> list[tuple[str, str]]:
+    """Return what there is to say in short: names and values, the latter as they are in the log, not yet printable."""
     image, extension = subject.image, subject.image.extension
+    mirror = subject.mirror_bytes
     checksums = ", ".join(f"{name.replace('_', ' ')} {verdict}" for name, verdict in subject.checksums.items())
-    rows = [
-        ("device", printable(image.name)),
+    return [
+        ("device", f"{image.name}{f', from byte {image.offset_bytes} on' if image.offset_bytes else ''}"),
         ("dialect", subject.dialect),
-        ("state", subject.state),
-        ("live", f"yes, held by {printable(', '.join(image.holders))}" if image.live else "no"),
-        ("uuid", printable(extension.uuid) if extension else "not known"),
+        ("uuid", extension.uuid if extension else "not known"),
         ("regions", "not known yet" if image.region_count is None else str(image.region_count)),
-        ("region size", _region_size(extension)),
+        ("region size", _region_size(subject)),
+        ("mirror", "not known" if mirror is None else human_bytes(mirror)),
+        ("state", subject.state),
+        ("live", f"yes, held by {', '.join(image.holders)}" if image.live else "no"),
+        *(_history(extension) if extension else []),
         ("clean", _amount(subject, subject.clean, 1)),
         ("dirty", _amount(subject, subject.clean, 0)),
         ("in sync", "not known" if subject.in_sync is None else _amount(subject, subject.in_sync, 1)),
         ("out of sync", "not known" if subject.in_sync is None else _amount(subject, subject.in_sync, 0)),
+        ("resync", _resync(subject, rate)),
         ("checksums", checksums),
     ]
-    rows += _history(extension) if extension else []
-    width = max(len(key) for key, _ in rows) + 2
-    return (f"{key + ':':<{width}}{value}" for key, value in rows)
 
 
-def _region_size(extension: Extension | None) -> str:
-    if extension is None or not extension.region_size_sectors:
+def _resync(subject: Report, rate: int) -> str:
+    """Say what the next activation will copy."""
+    count, size, seconds = subject.resync_count, subject.resync_bytes, subject.resync_seconds(rate)
+    if count is None:
+        return "not known while live" if subject.image.live else "not known"
+    if not count:
+        return "nothing"
+    words = f"{count} region{'s' * (count != 1)}"
+    if size is None or seconds is None:
+        return f"{words} (--region-size tells how much that is)"
+    return f"{words}, {human_bytes(size)}, about {duration(seconds)} at {human_bytes(rate)}/s"
+
+
+def duration(seconds: int) -> str:
+    """Render a time for people, in a unit that leaves two digits or so."""
+    for unit, length in _LONG_UNITS:
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds} s"
+
+
+def _region_size(subject: Report) -> str:
+    size, extension = subject.region_size_sectors, subject.image.extension
+    if size is None:
         return "not known"
-    size = extension.region_size_sectors
-    return f"{human_bytes(size * SECTOR_BYTES)} ({size} sectors)"
+    stored = extension is not None and extension.region_size_sectors
+    return f"{human_bytes(size * SECTOR_BYTES)} ({size} sectors{'' if stored else ', as given'})"
 
 
 def _amount(subject: Report, regions: Regions, value: int) -> str:
@@ -102,12 +156,12 @@ def percent(count: int, total: int) -> str:
 
 def _history(extension: Extension) -> list[tuple[str, str]]:
     return [
-        ("generation", str(extension.generation)),
         ("created", moment(extension.created_seconds)),
-        ("resumed", moment(extension.resumed_seconds)),
+        ("opened", moment(extension.resumed_seconds)),
         ("closed", moment(extension.closed_seconds)),
-        ("host", printable(extension.host_name) or "not known"),
+        ("host", extension.host_name or "not known"),
         ("boot", str(UUID(bytes=extension.boot_id)) if any(extension.boot_id) else "not known"),
+        ("generation", str(extension.generation)),
     ]
 
 
@@ -121,21 +175,45 @@ def moment(seconds: int) -> str:
         return f"{seconds} seconds since 1970"
 
 
-def _ranges(subject: Report, title: str, regions: Regions, limit: int) -> Iterator[str]:
-    total = regions.range_count
+def _ranges(subject: Report, title: str, regions: Regions, layout: Layout) -> Iterator[str]:
+    total, limit = regions.range_count, layout.limit
     yield f"{title} ({total} range{'s' * (total != 1)})"
-    header = ["first region", "regions"]
-    if subject.span_bytes(0, 1):
-        header += ["offset in bytes", "length in bytes", ""]
-    yield from _table(header, (_row(subject, *found) for found in islice(regions.ranges(), limit or None)))
+    spans = islice(regions.ranges(), limit or None)
+    columns = _COLUMNS[layout.units if layout.units or subject.region_size_sectors else Units.REGIONS]
+    yield from _table(columns.header, (columns.row(subject, *found) for found in spans))
     if 0 < limit < total:
         more = total - limit
         yield f"  ... and {more} more range{'s' * (more != 1)} (--limit 0 shows all)"
 
 
-def _row(subject: Report, first: int, count: int) -> list[str]:
-    row, span = [str(first), str(count)], subject.span_bytes(first, count)
-    return [*row, *map(str, span), human_bytes(span[1])] if span else row
+def _in_regions(_: Report, first: int, count: int) -> list[str]:
+    return [str(first), str(count)]
+
+
+def _in_sectors(subject: Report, first: int, count: int) -> list[str]:
+    return [str(size // SECTOR_BYTES) for size in subject.span_bytes(first, count) or ()]
+
+
+def _in_bytes(subject: Report, first: int, count: int) -> list[str]:
+    start, length = subject.span_bytes(first, count) or (0, 0)
+    return [str(start), str(length), human_bytes(length)]
+
+
+def _in_both(subject: Report, first: int, count: int) -> list[str]:
+    return _in_regions(subject, first, count) + _in_bytes(subject, first, count)
+
+
+class _Columns(NamedTuple):
+    header: list[str]
+    row: Callable[[Report, int, int], list[str]]
+
+
+_COLUMNS: Final[dict[Units | None, _Columns]] = {
+    None: _Columns(["first region", "regions", "offset in bytes", "length in bytes", ""], _in_both),
+    Units.REGIONS: _Columns(["first region", "regions"], _in_regions),
+    Units.SECTORS: _Columns(["first sector", "sectors"], _in_sectors),
+    Units.BYTES: _Columns(["offset in bytes", "length in bytes", ""], _in_bytes),
+}
 
 
 def _table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
@@ -145,26 +223,3 @@ def _table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str
         for line in lines:
             yield "  " + "   ".join(map(str.rjust, line, widths)).rstrip()
         lines = []
-
-
-def _map(subject: Report, columns: int) -> Iterator[str]:
-    count = subject.image.bit_count
-    label_width = len(str(count))
-    per_line = max(min(MAP_CELLS_PER_LINE, columns - label_width - 4), 8)
-    per_cell = div_up(count, per_line * MAP_LINES)
-    cells = "".join(_cell(subject, first, min(first + per_cell, count)) for first in range(0, count, per_cell))
-    legend = f"{_CLEAN} clean   {_PARTLY} partly dirty   {_DIRTY} all dirty"
-    if subject.in_sync is not None:
-        legend += f"   {_OUT_OF_SYNC} out of sync (at least one)"
-    yield f"map, {per_cell} region{'s' * (per_cell != 1)} a cell:   {legend}"
-    for start in range(0, len(cells), per_line):
-        yield f"  {start * per_cell:>{label_width}}  {cells[start : start + per_line]}"
-
-
-def _cell(subject: Report, first: int, end: int) -> str:
-    if subject.in_sync is not None and subject.in_sync.zeros_in(first, end):
-        return _OUT_OF_SYNC
-    dirty = subject.clean.zeros_in(first, end)
-    if dirty == 0:
-        return _CLEAN
-    return _DIRTY if dirty == end - first else _PARTLY

@@ -104,7 +104,9 @@ def test_what_is_printed_of_many_ranges_is_whole(path):
     assert lines[at + 2**17] == ""
 
 
-@pytest.mark.parametrize("options", [["--json"], ["--limit", "0"], ["--map"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [["--json"], ["--limit", "0"], ["--map", "--raw", "--units", "bytes"]], ids=" ".join
+)
 @pytest.mark.parametrize("piped", [False, True], ids=["by name", "in a pipe"])
 def test_a_large_log_with_many_ranges(path, options, piped):
     dirty = range(0, LARGE, LARGE // 100_000)
@@ -118,6 +120,32 @@ def test_a_large_log_with_many_ranges(path, options, piped):
         assert found["log"]["checksums"] == {"extension": "ok", "clean_bitmap": "ok", "sync_bitmap": "ok"}
     else:
         assert f"dirty regions ({len(dirty)} ranges)".encode() in printed
+
+
+@pytest.mark.parametrize("dirty", [range(0, LARGE, LARGE // 100_000), range(0)], ids=["many ranges", "none"])
+def test_pictures_of_a_large_log(path, tmp_path, dirty):
+    path.write_bytes(images.diskulog(LARGE, dirty, dirty[::100], size=40 * MIB))
+    drawn = [tmp_path / "log.svg", tmp_path / "log.png"]
+    assert inspected("--svg", drawn[0], "--png", drawn[1], path)[0] == Exit.FINE
+    assert all(0 < each.stat().st_size < MIB for each in drawn)
+
+
+def test_pictures_whose_cells_alternate(path, tmp_path):
+    path.write_bytes(images.kernel(2**22, range(0, 2**22, 1024), size=2**19 + 1024))
+    drawn = [tmp_path / "log.svg", tmp_path / "log.png"]
+    assert inspected("--svg", drawn[0], "--png", drawn[1], path)[0] == Exit.FINE
+    assert all(0 < each.stat().st_size < MIB for each in drawn)
+
+
+def test_a_large_log_far_inside_an_image(path):
+    head, size = images.claims(LARGE, 1024), LARGE // 8 + 1024
+    with path.open("wb") as file:
+        file.seek(2**32 + 3)
+        file.write(head)
+        file.truncate(2**32 + 3 + size)
+    status, printed = inspected("--json", "--offset", 2**32 + 3, path)
+    assert status == Exit.FINE
+    assert json.loads(printed)["dirty"] == [[0, LARGE]]
 
 
 @pytest.mark.parametrize("make", [kernel_log, diskulog_log])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from diskulog import ondisk, sysfs, verdict
 from diskulog.ctr import CtrArgs
-from diskulog.exits import Exit
+from diskulog.exits import Exit, UsageError
 from diskulog.forensic import belief, model
 from diskulog.forensic.belief import Belief
 from diskulog.forensic.report import report
@@ -176,6 +176,41 @@ def test_sizes_that_adopt_did_not_know():
     assert found.span_bytes(999, 1) == (999 * REGION, REGION)
 
 
+def test_a_region_size_that_is_given_stands_in_for_one_that_is_not_stored():
+    image = images.loaded(bytes(images.kernel(1000, dirty=[3, 4])))
+    found = report(image, 8)
+    assert found.region_size_sectors == 8
+    assert found.span_bytes(3, 2) == (3 * 4096, 2 * 4096)
+    assert (found.mirror_bytes, found.resync_bytes) == (1000 * 4096, 2 * 4096)
+    assert report(image).region_size_sectors is None
+    assert report(images.loaded(bytes(images.diskulog())), 1024).region_size_sectors == 1024
+    assert report(images.loaded(bytes(images.damaged())), 1024).resync_bytes == 1000 * REGION
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 1000, -8, 2**32])
+def test_a_region_size_that_no_mirror_has(size):
+    with pytest.raises(UsageError, match="is not a power of two from 2 to 2"):
+        report(images.loaded(bytes(images.kernel())), size)
+
+
+def test_a_region_size_that_the_log_contradicts():
+    with pytest.raises(UsageError, match="memory says 1024 sectors, not 512; leave it out"):
+        report(images.loaded(bytes(images.diskulog())), 512)
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(1, 2 * REGION), (REGION, 2), (2 * REGION, 1), (2 * REGION - 1, 2)])
+def test_how_long_a_resync_takes(rate, seconds):
+    assert reported(images.diskulog(dirty=[1, 2])).resync_seconds(rate) == seconds
+
+
+def test_how_long_a_resync_takes_is_not_known():
+    assert reported(images.kernel(dirty=[1])).resync_seconds(1) is None
+    assert reported(images.diskulog(), holders=("dm-0",)).resync_seconds(1) is None
+    assert reported(images.diskulog()).resync_seconds(1) == 0
+    everything = reported(images.changed())
+    assert everything.resync_bytes == everything.mirror_bytes
+
+
 @given(st.data())
 def test_the_next_activation_is_foretold(data):
     """What ``inspect`` says will be resynced is what activation resyncs."""
@@ -214,6 +249,7 @@ def test_json_of_a_closed_log():
         "exit_status": 0,
         "log": {
             "device": "memory",
+            "offset_bytes": 0,
             "size_bytes": 1048576,
             "dialect": "diskulog",
             "uuid": images.UUID,
@@ -225,6 +261,9 @@ def test_json_of_a_closed_log():
             "in_sync_count": 999,
             "out_of_sync_count": 1,
             "resync_count": 2,
+            "resync_bytes": 1048576,
+            "resync_seconds": 1,
+            "resync_bytes_per_second": 104857600,
             "state": "closed",
             "live": False,
             "holders": [],
@@ -260,9 +299,9 @@ def test_json_of_a_kernel_log():
     log = found["log"]
     nulls = {name for name, value in log.items() if value is None}
     assert nulls == {
-        "uuid", "region_size_sectors", "target_length_sectors", "in_sync_count", "out_of_sync_count",
-        "sync_offset_bytes", "generation", "created_seconds", "resumed_seconds", "closed_seconds", "host_name",
-        "boot_id",
+        "uuid", "region_size_sectors", "target_length_sectors", "in_sync_count", "out_of_sync_count", "resync_bytes",
+        "resync_seconds", "sync_offset_bytes", "generation", "created_seconds", "resumed_seconds", "closed_seconds",
+        "host_name", "boot_id",
     }  # fmt: skip
     assert found["out_of_sync"] == []
     assert log["dialect"] == "kernel"

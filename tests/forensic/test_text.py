@@ -1,76 +1,37 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+"""The texts that were read and found good are in tests/data/golden; see ``tests/forensic/golden.py``."""
+
 import pytest
 
-from diskulog.forensic import text
+from diskulog.forensic import raw, text
+from diskulog.forensic.chart import Terminal
 from diskulog.forensic.report import report
+from diskulog.forensic.text import Layout, Units
 from diskulog.ondisk import State
+from diskulog.units import MIB
 from tests import images
+from tests.forensic.golden import golden
+
+BUSY = images.diskulog(1000, dirty=[4, 5, 999], out_of_sync=[4])
 
 
-def rendered(data, limit=20, columns=None, holders=()):
-    return text.render(report(images.loaded(bytes(data), holders)), limit, columns)
+def rendered(data, holders=(), region_size=None, **layout):
+    return text.render(report(images.loaded(bytes(data), holders), region_size), Layout(**layout))
 
 
-CLOSED = """\
-device:      memory
-dialect:     diskulog
-state:       closed
-live:        no
-uuid:        LVM-s0me-m1rror
-regions:     1000
-region size: 512.0 KiB (1024 sectors)
-clean:       997 (99.7 %), 498.5 MiB
-dirty:       3 (0.3 %), 1.5 MiB
-in sync:     999 (99.9 %), 499.5 MiB
-out of sync: 1 (0.1 %), 512.0 KiB
-checksums:   extension ok, clean bitmap ok, sync bitmap ok
-generation:  7
-created:     2023-11-14 22:13:20 UTC
-resumed:     2023-11-14 22:15:00 UTC
-closed:      2023-11-14 22:16:40 UTC
-host:        anvil
-boot:        00010203-0405-0607-0809-0a0b0c0d0e0f
-
-dirty regions (2 ranges)
-  first region   regions   offset in bytes   length in bytes
-             4         2           2097152           1048576     1.0 MiB
-           999         1         523763712            512000   500.0 KiB
-
-out-of-sync regions (1 range)
-  first region   regions   offset in bytes   length in bytes
-             4         1           2097152            524288   512.0 KiB
-
-info: at the next activation 3 regions (1.5 MiB) will be resynced
-"""
-
-KERNEL = """\
-device:      memory
-dialect:     kernel
-state:       unknown
-live:        no
-uuid:        not known
-regions:     1000
-region size: not known
-clean:       999 (99.9 %)
-dirty:       1 (0.1 %)
-in sync:     not known
-out of sync: not known
-checksums:   extension none, clean bitmap none, sync bitmap none
-
-dirty regions (1 range)
-  first region   regions
-             7         1
-
-info: at the next activation 1 region will be resynced
-"""
+GOLDEN = {
+    "inspect-closed": lambda: rendered(BUSY, rate=MIB),
+    "inspect-kernel": lambda: rendered(images.kernel(1000, dirty=[7])),
+    "inspect-kernel-region-size": lambda: rendered(images.kernel(1000, dirty=[7, 8]), region_size=64),
+    "inspect-damaged": lambda: rendered(images.damaged(dirty=[7])),
+    "inspect-changed": lambda: rendered(images.changed([7]), units=Units.SECTORS, terminal=Terminal()),
+    "inspect-raw": lambda: rendered(BUSY, raw=raw.lines(bytes(BUSY)), limit=1, units=Units.BYTES),
+}
 
 
-def test_a_closed_log():
-    assert rendered(images.diskulog(1000, dirty=[4, 5, 999], out_of_sync=[4])) == CLOSED
-
-
-def test_a_kernel_log():
-    assert rendered(images.kernel(1000, dirty=[7])) == KERNEL
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_whole_text(name):
+    golden(f"{name}.txt", GOLDEN[name]())
 
 
 def test_no_ranges_no_tables():
@@ -88,16 +49,33 @@ def test_no_ranges_no_tables():
     ],
 )
 def test_the_limit(limit, rows, tail):
-    lines = rendered(images.kernel(1000, dirty=range(0, 60, 2)), limit).splitlines()
+    lines = rendered(images.kernel(1000, dirty=range(0, 60, 2)), limit=limit).splitlines()
     table = lines[lines.index("dirty regions (30 ranges)") + 2 :]
     assert sum(line.strip()[:1].isdigit() for line in table) == rows
     assert (tail in table) if tail else not any("more range" in line for line in table)
+
+
+@pytest.mark.parametrize(
+    ("units", "header", "row"),
+    [
+        (None, "first region regions offset in bytes length in bytes", "4 2 2097152 1048576 1.0 MiB"),
+        (Units.REGIONS, "first region regions", "4 2"),
+        (Units.SECTORS, "first sector sectors", "4096 2048"),
+        (Units.BYTES, "offset in bytes length in bytes", "2097152 1048576 1.0 MiB"),
+    ],
+)
+def test_the_units_of_ranges(units, header, row):
+    lines = [" ".join(line.split()) for line in rendered(BUSY, units=units).splitlines()]
+    at = lines.index("dirty regions (2 ranges)")
+    assert lines[at + 1 : at + 3] == [header, row]
 
 
 def test_live_and_fresh():
     out = rendered(images.lvm_fresh(0), holders=("dm-3 (home)",))
     assert "live:        yes, held by dm-3 (home)" in out
     assert "regions:     not known yet" in out
+    assert "resync:      not known while live" in out
+    assert "resync:      not known\n" in rendered(images.lvm_fresh(0))
 
 
 def test_nothing_known_of_the_history():
@@ -106,6 +84,7 @@ def test_nothing_known_of_the_history():
     assert "host:        not known" in out
     assert "created:     never" in out
     assert "clean:       0\n" in out
+    assert "resync:      nothing\n" in out
 
 
 def test_names_cannot_move_the_cursor():
@@ -123,27 +102,25 @@ def test_percent_keeps_none_and_all_apart():
     assert text.percent(9, 9) == "100.0 %"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 s"),
+        (1, "1 s"),
+        (119, "119 s"),
+        (120, "2.0 min"),
+        (7199, "120.0 min"),
+        (7200, "2.0 h"),
+        (10**6, "11.6 days"),
+    ],
+)
+def test_a_duration(seconds, said):
+    assert text.duration(seconds) == said
+
+
 def test_a_moment_that_no_calendar_holds():
     assert text.moment(2**64 - 1) == "18446744073709551615 seconds since 1970"
 
 
-def test_the_map_of_a_diskulog_log():
-    out = rendered(images.diskulog(2048, dirty=[0, 2, 3, 100, 101], out_of_sync=[100], state=State.OPEN), columns=80)
-    lines = out.splitlines()
-    at = next(i for i, line in enumerate(lines) if line.startswith("map"))
-    assert lines[at] == (
-        "map, 2 regions a cell:   . clean   + partly dirty   # all dirty   ! out of sync (at least one)"
-    )
-    assert lines[at + 1] == "     0  +#" + "." * 48 + "!" + "." * 13
-    assert lines[at + 16] == "  1920  " + "." * 64
-    assert lines[at + 17] == ""
-
-
-def test_the_map_of_a_small_kernel_log_in_a_narrow_terminal():
-    lines = rendered(images.kernel(20, dirty=[19]), columns=1).splitlines()
-    at = lines.index("map, 1 region a cell:   . clean   + partly dirty   # all dirty")
-    assert lines[at + 1 : at + 4] == ["   0  ........", "   8  ........", "  16  ...#"]
-
-
 def test_no_map_of_nothing():
-    assert "map" not in rendered(images.kernel(0), columns=80).replace("bitmap", "")
+    assert "a cell" not in rendered(images.kernel(0), terminal=Terminal())

@@ -18,6 +18,7 @@ from diskulog import cli, ctr, ondisk, verdict
 from diskulog.errors import BadLogError, DiskulogError, RefusedError
 from diskulog.exits import UsageError
 from diskulog.forensic import adopt, belief, image, model, report, text
+from diskulog.forensic.chart import Terminal
 from diskulog.logstore import Opening
 from diskulog.media import Host
 from diskulog.store import DiskStore
@@ -177,7 +178,7 @@ def _inspected(source: MemorySource, limit: int) -> Hashable:
     except BadLogError as error:
         return gist(error)
     subject = report.report(found)
-    lines = text.render(subject, limit, 80 if limit else None)
+    lines = text.render(subject, text.Layout(limit, terminal=Terminal() if limit else None))
     assert lines.replace("\n", "").isprintable(), "text that moves the cursor"
     _check_document(model.render(model.document(subject)))
     for uuid in (None, "LVM-new"):
@@ -220,7 +221,7 @@ def run_inspect(data: bytes) -> Hashable:
     path.write_bytes(_table_and_log(data)[1])
     before = path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ctime_ns
     met = []
-    for arguments in (["inspect", "--json"], ["inspect", "--map"], ["adopt", "--dry-run"]):
+    for arguments in (["inspect", "--json"], ["inspect", "--map", "--raw"], ["adopt", "--dry-run"]):
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
         with redirect_stdout(out), redirect_stderr(err):
             status = cli.run([*arguments, str(path)])
