@@ -45,7 +45,7 @@ def facts(image: Image) -> dict[str, str | int | None]:
     if extension:
         found |= {name: getattr(extension, name) for name, _ in FIELDS}
         # bytes that are no UTF-8 became longer when they were read
-        found["host_name"] = extension.host_name.encode()[:64].decode(errors="ignore")
+        found["host_name"] = extension.host_name.encode()[:64].decode(errors="ignore").rstrip("\0")
     return found
 
 

@@ -130,15 +130,17 @@ def plan(found: Found, uuid: str | None) -> Plan:
     clean = kept if kept is not None else _none(log)
     if extension is None:
         return Plan(image.assembled(log.name, log.header, None, log.bit_count, clean, None), reasons)
+    released = judged is Belief.RELEASED
     repaired = extension.changed(
         uuid=extension.uuid if uuid is None else uuid,
         region_count=log.bit_count,
         target_length_sectors=_length(extension, log.bit_count),
-        state=State.RELEASED if judged is Belief.RELEASED else State.CLOSED,
+        state=State.RELEASED if released else State.CLOSED,
         boot_id=bytes(16),  # no live log of this boot may be found again in it
         live_token=bytes(8),
     )
-    made = image.assembled(log.name, Header(nr_regions=log.bit_count), repaired, log.bit_count, clean, clean)
+    sync = None if released else clean
+    made = image.assembled(log.name, Header(nr_regions=log.bit_count), repaired, log.bit_count, clean, sync)
     return Plan(replace(made, size_bytes=log.size_bytes), reasons)
 
 

@@ -221,13 +221,13 @@ def _is_text(name: str, value: object) -> bool:
         data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else None
     except UnicodeEncodeError:
         return False
-    return data is not None and b"\0" not in data and len(data) <= _MAX_BYTES[name]
+    return data is not None and not data.endswith(b"\0") and len(data) <= _MAX_BYTES[name]
 
 
 _FITS: Final[dict[type, Callable[[str, object], bool]]] = {int: _is_number, str: _is_text}
 _WANTED: Final = {
     int: "must be a number that its field in the log can hold",
-    str: "must be text that its field in the log can hold, without zeros",
+    str: "must be text that its field in the log can hold, without zeros at the end",
 }
 
 

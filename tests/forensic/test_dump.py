@@ -86,7 +86,7 @@ LOGS = {
     "closed": LOG,
     "released": images.diskulog(1000, dirty=[5], out_of_sync=[5], state=State.RELEASED),
     "no region": images.diskulog(0),
-    "names": images.diskulog(10, uuid='a"\udcff\\#', host_name="\ufffd" * 21),
+    "names": images.diskulog(10, uuid='a"\udcff\\#\0b', host_name="\ufffd" * 21 + "\0"),
     "the last of everything": images.diskulog(10, generation=2**64 - 1, closed_seconds=2**64 - 1, compatible=2**32 - 1),
 }
 

@@ -116,6 +116,7 @@ def test_another_uuid_is_given_to_a_log_that_is_repaired():
 def test_the_bits_behind_a_released_log_s_stray_ones_stay_its_own():
     image = planned(stray(State.RELEASED)).image
     assert image.extension.state is State.RELEASED
+    assert image.sync is None
     assert clean_of(image) == [r for r in ALL if r != 5]
 
 

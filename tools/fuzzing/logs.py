@@ -17,7 +17,7 @@ from bitarray import bitarray
 from diskulog import cli, ctr, ondisk, verdict
 from diskulog.errors import BadLogError, DiskulogError, RefusedError
 from diskulog.exits import UsageError
-from diskulog.forensic import adopt, belief, image, model, report, text
+from diskulog.forensic import adopt, belief, difference, dump, findings, image, model, repair, report, text, undump
 from diskulog.forensic.chart import Terminal
 from diskulog.logstore import Opening
 from diskulog.media import Host
@@ -186,7 +186,25 @@ def _inspected(source: MemorySource, limit: int) -> Hashable:
             sector = adopt.plan(found, uuid, _BLOCK_BYTES).sector
             if sector is not None:
                 _check_adoption(source, sector)
+    told = findings.findings(subject)
+    verdict_lines = "".join(findings.text("it", findings.exit_status(told), told))
+    assert verdict_lines.replace("\n", "").isprintable(), "text that moves the cursor"
+    _check_repair(source, found)
     return subject.belief, subject.dialect, gist(*(message.text for message in subject.messages))
+
+
+def _check_repair(source: MemorySource, found: image.Image) -> None:
+    """What is repaired is believed, has no clean region that was not clean, and goes through a dump unharmed."""
+    plan = repair.plan(repair.load(source), None)
+    whole = plan.image or found
+    assert belief.judge(whole) in belief.TAKES_CLEAN | belief.TAKES_BOTH, "a repair that is not believed"
+    assert not belief.stray_bits(whole), "a repair with stray bits"
+    if not belief.clean_checksum_ok(found):  # which proves what a broken sync bitmap denies
+        made_clean = difference.Difference(found, whole).changes["became_clean"]
+        assert not made_clean.zeros, "a repair that makes regions clean"
+    text_of = "".join(dump.text(whole))
+    again = "".join(dump.text(undump.load(MemorySource(text_of.encode()))))
+    assert again == text_of, "a dump that is not read as it was written"
 
 
 def _check_document(rendered: str) -> int:
