@@ -21,7 +21,9 @@ from diskulog.forensic.image import Image
 from diskulog.forensic.text import printable
 
 # what a log says of itself that differs between any two moments of its life, beside its bits
-_OF_THE_MOMENT: Final = frozenset({"bit_count", "generation", "resumed_seconds", "closed_seconds", "host_name"})
+_OF_THE_MOMENT: Final = frozenset(
+    {"bit_count", "state", "generation", "resumed_seconds", "closed_seconds", "host_name"}
+)
 
 
 def _implied(before: bitarray, after: bitarray) -> bitarray:
@@ -53,7 +55,7 @@ class Difference:
 
     @property
     def exit_status(self) -> Exit:
-        """PROBLEM when anything but the times differs."""
+        """PROBLEM when anything differs that is not of the moment, as times are, and whether the log is in use."""
         said = self.facts.keys() - _OF_THE_MOMENT
         return Exit.PROBLEM if said or any(regions.zeros for regions in self.changes.values()) else Exit.FINE
 
