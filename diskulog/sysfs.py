@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the running kernel says of a block device and of itself, read from files.
 
-Lives here: holders, their names, this boot's id. Does not open devices and never asks dm (a status ioctl may hang).
+Lives here: holders, their names, a device's node, this boot's id. Does not open devices and never asks dm (a status
+ioctl may hang).
 """
 
 import os
@@ -28,6 +29,12 @@ def _with_dm_name(path: Path) -> str:
     except OSError:
         return path.name
     return f"{path.name} ({name})"
+
+
+def node(number: str) -> str | None:
+    """Return the device node of ``major:minor``; None where there is no such device. /dev/block would need udev."""
+    folder = SYS_BLOCK / number
+    return f"/dev/{folder.resolve().name.replace('!', '/')}" if folder.exists() else None
 
 
 def boot_id() -> bytes:

@@ -127,7 +127,7 @@ def _ranges(subject: Report, title: str, regions: Regions, limit: int) -> Iterat
     header = ["first region", "regions"]
     if subject.span_bytes(0, 1):
         header += ["offset in bytes", "length in bytes", ""]
-    yield from _table(header, (_row(subject, *found) for found in islice(regions.ranges(), limit or None)))
+    yield from table(header, (_row(subject, *found) for found in islice(regions.ranges(), limit or None)))
     if 0 < limit < total:
         more = total - limit
         yield f"  ... and {more} more range{'s' * (more != 1)} (--limit 0 shows all)"
@@ -138,7 +138,8 @@ def _row(subject: Report, first: int, count: int) -> list[str]:
     return [*row, *map(str, span), human_bytes(span[1])] if span else row
 
 
-def _table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
+def table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
+    """Lay out rows under a header, right-aligned, however many there are."""
     lines, widths = [header], [0] * len(header)
     while lines := [*lines, *islice(rows, _ROWS_ALIGNED)]:
         widths = [max(width, *map(len, column)) for width, *column in zip(widths, *lines, strict=True)]
