@@ -7,7 +7,7 @@ Lives here: its content as text and back, whether it fits a run, writing it whol
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,7 +15,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any, Final, TypeVar
 
 from diskulog.errors import DeviceError, RefusedError
-from diskulog.forensic.comparison import Difference, Tally, Unread
+from diskulog.forensic.comparison import MAX_KEPT, Difference, Tally, Unread
 from diskulog.units import MIB
 
 _T = TypeVar("_T")
@@ -39,9 +39,9 @@ class Identity:
 
 _WORDS: Final = {
     "uuid": "the log's uuid",
-    "region_count": "the number of regions",
-    "region_bytes": "the region size",
-    "length_bytes": "the mirror's length",
+    "region_count": "regions",
+    "region_bytes": "bytes of a region",
+    "length_bytes": "bytes of the mirror",
     "regions": "--regions",
     "legs": "the legs",
 }
@@ -62,15 +62,21 @@ def decode(text: str, identity: Identity) -> Tally:
         found = json.loads(text)
         if found["diskulog_verify_state"] != _VERSION:
             raise ValueError("version")
-        run, tally = found["run"], _tally(found["tally"], len(identity.legs))
+        run, tally = dict(found["run"]), _tally(found["tally"], len(identity.legs))
     except (ValueError, LookupError, TypeError, RecursionError) as cause:
         raise ValueError("it is no state of 'diskulog verify'") from cause
     for name, now in json.loads(json.dumps(asdict(identity))).items():
         if run.get(name) != now:
-            raise ValueError(f"it is of another run: {_WORDS[name]} was {run.get(name)} then and is {now} now")
+            raise ValueError(f"it is of another run: {_WORDS[name]}: {run.get(name)} then, {now} now")
     if not identity.regions[0] <= tally.next_region <= identity.regions[1]:
         raise ValueError(f"it is damaged: it goes on at region {tally.next_region}")
+    if not (_whole(tally.differing, tally.range_count) and _whole(tally.unread, tally.unread_count)):
+        raise ValueError("it is damaged: it does not list what it counts")
     return tally
+
+
+def _whole(kept: Sized, count: int) -> bool:
+    return len(kept) == min(count, MAX_KEPT)
 
 
 def _tally(found: dict[str, Any], leg_count: int) -> Tally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""``diskulog verify`` on mirrors of a real kernel: equal while they are written to, and a planted difference is found."""
+"""``diskulog verify`` on mirrors of a real kernel: equal under writes, and a planted difference is found."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def verify(*words: str, expect: int = 0) -> dict[str, object]:
 
 
 def settled(mirror: Mirror) -> None:
-    """Wait until the log calls every region clean; the kernel's own does so with the next flush after the last write."""
+    """Wait until the log calls every region clean: the kernel's own writes that with a flush, some time later."""
     until("every region is clean", lambda: mirror.inspect()["log"]["dirty_count"] == 0)
 
 
