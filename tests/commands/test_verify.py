@@ -319,12 +319,12 @@ def test_devices_are_only_read(run, mirror):
 @pytest.mark.loop
 def test_a_page_cache_that_is_older_than_the_medium_hides_nothing(run, mirror):
     log, a, b = mirror
-    with attached(log) as log_node, attached(a) as a_node, attached(b) as b_node:
-        with open(b_node, "rb") as held:  # the last close would drop the device's page cache
-            before = held.read()
-            change(b, 9 * SECTORS * 512)
-            assert Path(b_node).read_bytes() == before
-            assert run(log_node, a_node, b_node)[0] == Exit.PROBLEM
+    # the last close would drop the device's page cache
+    with attached(log) as log_node, attached(a) as a_node, attached(b) as b_node, open(b_node, "rb") as held:
+        before = held.read()
+        change(b, 9 * SECTORS * 512)
+        assert Path(b_node).read_bytes() == before
+        assert run(log_node, a_node, b_node)[0] == Exit.PROBLEM
 
 
 @pytest.mark.loop
