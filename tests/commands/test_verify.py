@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from diskulog import cli
 from diskulog.exits import Exit
@@ -211,6 +213,26 @@ def test_nothing_ends_in_a_traceback(run, mirror, monkeypatch, options):
     assert status == Exit.IO_ERROR
     assert "internal error, please report it: ZeroDivisionError: what" in one_line(err)
     assert not options or json.loads(out)["exit_status"] == Exit.IO_ERROR
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(
+    sizes=st.fixed_dictionaries(
+        {
+            name: st.sampled_from([0, 1, 2, 3, 7, 512, 2**31, 2**63, 2**64 - 1])
+            for name in ("region_size_sectors", "target_length_sectors")
+        }
+    ),
+    count=st.integers(0, 20),
+    words=st.lists(st.sampled_from(["--region-size=2", "--region-size=512", "--length=9", "--regions=0", "--json"])),
+)
+def test_a_log_that_claims_anything(tmp_path, capsys, sizes, count, words):
+    for name, data in (("log", images.diskulog(count, **sizes)), ("a", bytes(20_000)), ("b", bytes(20_000))):
+        (tmp_path / name).write_bytes(data)
+    status = cli.run(["verify", *words, *(str(tmp_path / name) for name in ("log", "a", "b"))])
+    _, err = capsys.readouterr()
+    assert status in (Exit.FINE, Exit.USAGE, Exit.REFUSED)
+    assert status == Exit.FINE or "internal error" not in one_line(err)
 
 
 # in a process of its own
