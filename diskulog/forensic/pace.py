@@ -65,8 +65,9 @@ class Pace:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Let SIGINT and SIGTERM stop it; a second one does what it always did."""
-        before: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
+        """Let SIGINT and SIGTERM stop it; a second one does what it always did, and what is ignored stays so."""
+        found: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
+        before = {number: handler for number, handler in found.items() if handler != signal.SIG_IGN}
 
         def restore() -> None:
             for number, handler in before.items():
@@ -76,7 +77,7 @@ class Pace:
             self.stopped = True
             restore()
 
-        for number in _SIGNALS:
+        for number in before:
             signal.signal(number, stop)
         try:
             yield

@@ -240,7 +240,11 @@ def test_a_log_that_claims_anything(tmp_path, capsys, sizes, count, words):
 
 def started(*words, **more):
     command = [sys.executable, "-m", "diskulog", "verify", *map(str, words)]
-    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, **more)
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, preexec_fn=heed_signals, **more)
+
+
+def heed_signals():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run in a script's background
 
 
 def wait_for(path):

@@ -87,6 +87,18 @@ def test_a_signal_stops_it_and_a_second_one_does_what_it_always_did(number, time
         signal.signal(number, before)
 
 
+def test_a_signal_that_is_ignored_stays_so(time):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a script's background
+    try:
+        pace = Pace(None, time.clock, time.sleep)
+        with pace.watching():
+            os.kill(os.getpid(), signal.SIGINT)
+            pace.passed(1)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_afterwards_signals_are_as_they_were(time):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(ZeroDivisionError), Pace(None, time.clock, time.sleep).watching():
