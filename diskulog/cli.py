@@ -11,7 +11,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from diskulog import __version__
-from diskulog.commands import adopt, check, diff, dump, format, inspect, mark, repair, restore, serve
+from diskulog.commands import adopt, check, diff, dump, format, inspect, mark, repair, restore, serve, verify
 from diskulog.commands.console import EXIT_CODES, complain, emit
 from diskulog.exits import Exit, exit_for
 from diskulog.failures import parser_complaint, sentence
@@ -51,6 +51,7 @@ for _name, _command, _help in (
     ("format", format.format_log, format.HELP),
     ("adopt", adopt.adopt, adopt.HELP),
     ("mark", mark.mark, mark.HELP),
+    ("verify", verify.verify, verify.HELP),
 ):
     app.command(_name, help=_help)(_command)
 

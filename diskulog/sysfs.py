@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the running kernel says of a block device and of itself, read from files.
 
-Lives here: holders, their names, this boot's id. Does not open devices and never asks dm (a status ioctl may hang).
+Lives here: holders, their names, a device's node, this boot's id. Does not open devices and never asks dm (a status
+ioctl may hang).
 """
 
 import os
@@ -44,6 +45,12 @@ def _is_file(backing: Path, found: os.stat_result) -> bool:
         return os.path.samestat(Path(backing.read_text().rstrip("\n")).stat(), found)
     except (OSError, ValueError):  # not attached, a file that was removed, another mount namespace
         return False
+
+
+def node(number: str) -> str | None:
+    """Return the device node of ``major:minor``; None where there is no such device. /dev/block would need udev."""
+    folder = SYS_BLOCK / number
+    return f"/dev/{folder.resolve().name.replace('!', '/')}" if folder.exists() else None
 
 
 def boot_id() -> bytes:

@@ -19,7 +19,7 @@ from diskulog.forensic import bitmap, image
 from diskulog.ondisk import State
 from tests import images
 
-COMMANDS = ("serve", "inspect", "adopt")
+COMMANDS = ("serve", "inspect", "adopt", "verify")
 READERS = (("inspect",), ("inspect", "--json"), ("inspect", "--map"), ("adopt", "--dry-run"))
 ROOT = Path(__file__).parent.parent
 

@@ -14,6 +14,14 @@ def test_holders_are_named(tmp_path, monkeypatch):
     assert sysfs.holders(os.makedev(7, 4)) == ()
 
 
+def test_a_node_is_found_by_its_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(sysfs, "SYS_BLOCK", tmp_path)
+    (tmp_path / "devices" / "cciss!c0d0").mkdir(parents=True)
+    (tmp_path / "104:0").symlink_to(tmp_path / "devices" / "cciss!c0d0")
+    assert sysfs.node("104:0") == "/dev/cciss/c0d0"
+    assert sysfs.node("104:1") is None
+
+
 def test_boot_id(tmp_path, monkeypatch):
     monkeypatch.setattr(sysfs, "BOOT_ID", tmp_path / "boot_id")
     assert sysfs.boot_id() == bytes(16)

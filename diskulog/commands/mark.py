@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from diskulog import ondisk
-from diskulog.commands import console, options
+from diskulog.commands import console, options, quantity
 from diskulog.exits import UsageError
 from diskulog.forensic import image, marking, writing
 from diskulog.units import SECTOR_BYTES
@@ -43,7 +43,7 @@ def mark(
     named = [(option, words) for option, words in said.items() if words is not None]
     if len(named) + everything != 1:
         raise UsageError("mark: say one of --regions, --sectors, --bytes and --all")
-    spans = [(option, marking.spans(words, option)) for option, words in named]
+    spans = [(option, quantity.spans(words, option)) for option, words in named]
     with writing.opened(device, write=not dry_run) as log:
         found = image.load(log)
         ranges = [(0, found.bit_count - 1)] if everything and found.bit_count else []

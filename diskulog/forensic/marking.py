@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """``mark``: regions that somebody calls dirty by hand, so that they are copied at the next activation.
 
-Lives here: ranges as words, and what marking them comes to. Does not ask, write or print.
+Lives here: which regions ranges touch, and what marking them comes to. Does not ask, write or print.
 """
 
-import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from diskulog.exits import UsageError
 from diskulog.forensic import belief, bitmap
@@ -19,7 +17,6 @@ from diskulog.ondisk import Extension, State
 from diskulog.units import SECTOR_BYTES
 
 Range = tuple[int, int]
-_SPAN: Final = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +26,6 @@ class Plan:
     summary: str
     clean: Regions | None = None
     extension: Extension | None = None
-
-
-def spans(words: str, option: str) -> list[Range]:
-    """Read ``5-9,17``: ranges as (first, last).
-
-    Raises:
-        UsageError: when it is anything else.
-    """
-    found = []
-    for word in words.split(","):
-        match = _SPAN.fullmatch(word.strip())
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if last < first:
-            raise UsageError(f"{option} {word!r}: write a number, or first-last, with commas between")
-        found.append((first, last))
-    return found
 
 
 def regions_of(image: Image, spans: Sequence[Range], unit_bytes: int | None) -> list[Range]:

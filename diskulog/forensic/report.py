@@ -34,7 +34,7 @@ class Message(NamedTuple):
 
     severity: Severity
     text: str
-    name: str  # of its rule in ``findings``
+    name: str = ""  # of its rule in ``findings``
 
 
 _AFTER: Final = "everything is dirty at the next activation"

@@ -180,7 +180,7 @@ def _ranges(subject: Report, title: str, regions: Regions, layout: Layout) -> It
     yield f"{title} ({total} range{'s' * (total != 1)})"
     spans = islice(regions.ranges(), limit or None)
     columns = _COLUMNS[layout.units if layout.units or subject.region_size_sectors else Units.REGIONS]
-    yield from _table(columns.header, (columns.row(subject, *found) for found in spans))
+    yield from table(columns.header, (columns.row(subject, *found) for found in spans))
     if 0 < limit < total:
         more = total - limit
         yield f"  ... and {more} more range{'s' * (more != 1)} (--limit 0 shows all)"
@@ -216,7 +216,8 @@ _COLUMNS: Final[dict[Units | None, _Columns]] = {
 }
 
 
-def _table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
+def table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
+    """Lay out rows under a header, right-aligned, however many there are."""
     lines, widths = [header], [0] * len(header)
     while lines := [*lines, *islice(rows, _ROWS_ALIGNED)]:
         widths = [max(width, *map(len, column)) for width, *column in zip(widths, *lines, strict=True)]

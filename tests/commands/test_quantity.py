@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diskulog.commands.quantity import amount
+from diskulog.commands.quantity import amount, spans
 from diskulog.exits import UsageError
 
 
@@ -38,3 +38,20 @@ def test_an_amount_that_cannot_be(word, least):
 def test_any_word_is_an_amount_or_refused(word):
     with suppress(UsageError):
         assert amount(word, "--rate") >= 0
+
+
+# ranges
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("5", [(5, 5)]), ("5-9,17", [(5, 9), (17, 17)]), (" 0 , 3-3", [(0, 0), (3, 3)]), ("9,1-2", [(9, 9), (1, 2)])],
+)
+def test_ranges_are_read(words, found):
+    assert spans(words, "--regions") == found
+
+
+@pytest.mark.parametrize("words", ["", "x", "5-", "-5", "9-5", "1,,2", "1.5", "0x10", "\u0665", "1-2-3", "9" * 21])
+def test_what_is_no_range_is_a_usage_error(words):
+    with pytest.raises(UsageError, match="--regions"):
+        spans(words, "--regions")

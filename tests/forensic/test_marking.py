@@ -13,20 +13,6 @@ from tests import images
 REGION_BYTES = images.REGION_SIZE_SECTORS * 512
 
 
-@pytest.mark.parametrize(
-    ("words", "spans"),
-    [("5", [(5, 5)]), ("5-9,17", [(5, 9), (17, 17)]), (" 0 , 3-3", [(0, 0), (3, 3)]), ("9,1-2", [(9, 9), (1, 2)])],
-)
-def test_ranges_are_read(words, spans):
-    assert marking.spans(words, "--regions") == spans
-
-
-@pytest.mark.parametrize("words", ["", "x", "5-", "-5", "9-5", "1,,2", "1.5", "0x10", "\u0665", "1-2-3", "9" * 21])
-def test_what_is_no_range_is_a_usage_error(words):
-    with pytest.raises(UsageError, match="--regions"):
-        marking.spans(words, "--regions")
-
-
 def test_bytes_and_sectors_become_the_regions_that_they_touch():
     image = images.loaded(images.diskulog())
     assert marking.regions_of(image, [(0, 0), (REGION_BYTES - 1, REGION_BYTES)], 1) == [(0, 0), (0, 1)]

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+import pytest
+
+from diskulog.errors import RefusedError
+from diskulog.forensic.dmtable import MirrorTable, parse
+from diskulog.forensic.legs import LegName
+
+LEGS = (LegName("7:0"), LegName("/dev/sdb1", 2048))
+TAIL = "2 7:0 0 /dev/sdb1 2048 1 handle_errors"
+
+
+@pytest.mark.parametrize(
+    ("log", "uuid", "device"),
+    [
+        ("disk 2 253:2 1024", None, "253:2"),
+        ("disk 4 253:2 1024 nosync block_on_error", None, "253:2"),
+        ("userspace 4 u-1 disk /dev/loop2 1024", "u-1", "/dev/loop2"),
+        ("userspace 5 u-1 integrated_flush disk 7:2 1024", "u-1", "7:2"),
+        ("userspace 6 u-1 integrated_flush disk 7:2 1024 sync", "u-1", "7:2"),
+        ("userspace 4 u-1 clustered-disk 7:2 1024 ", "u-1", "7:2"),
+        ("userspace 4 disk disk 7:2 1024", "disk", "7:2"),
+    ],
+)
+def test_logs_on_devices(log, uuid, device):
+    assert parse("m", f"0 131072 mirror {log} {TAIL} \n") == MirrorTable(131072, uuid, device, 1024, LEGS)
+
+
+def test_more_legs_and_no_features():
+    found = parse("m", "0 8 mirror disk 2 7:9 8 3 7:1 0 7:2 8 7:3 16\n")
+    assert found.legs == (LegName("7:1"), LegName("7:2", 8), LegName("7:3", 16))
+
+
+@pytest.mark.parametrize("log", ["core 1 1024", "core 2 1024 nosync", "userspace 3 u core 1024"])
+def test_a_log_in_memory(log):
+    with pytest.raises(RefusedError, match=r"^m: its log is in memory only"):
+        parse("m", f"0 131072 mirror {log} {TAIL}")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "its table has 0 targets"),
+        ("0 8 linear 7:0 0\n8 8 linear 7:1 0\n", "its table has 2 targets"),
+        ("0 8 linear 7:0 0", "is no mirror, but 'linear' from sector 0"),
+        ("0 8 error", "is no mirror, but 'error'"),
+        ("8 8 mirror disk 2 7:9 8 1 7:1 0", "is no mirror, but 'mirror' from sector 8"),
+        ("0 8 mirror", "cannot be understood"),
+        ("0 8", "cannot be understood"),
+        ("a b c d", "cannot be understood"),
+        ("0 8 mirror disk x 7:9", "cannot be understood"),
+        ("0 8 mirror disk 2 7:9 8 3 7:1 0 7:2", "cannot be understood"),
+        ("0 8 mirror disk 1 7:9 1 7:1 0", "cannot be understood"),
+        ("0 8 mirror userspace 1 u 1 7:1 0", "cannot be understood"),
+        ("0 8 mirror userspace 0 1 7:1 0", "cannot be understood"),
+        ("0 8 mirror other 2 7:9 8 1 7:1 0", "its log is of type 'other'"),
+    ],
+)
+def test_what_is_refused(text, said):
+    with pytest.raises(RefusedError, match=said):
+        parse("m", text)
