@@ -48,4 +48,9 @@ class DeviceError(DiskulogError):
 
 
 class BadLogError(DiskulogError):
-    """Bytes that are no log, or a log of a version that is not known."""
+    """Bytes that are no log, or a log of a version that is not known; ``rule`` is the name that ``check`` gives it."""
+
+    def __init__(self, text: str, rule: str = "not-a-log") -> None:
+        """Keep both."""
+        super().__init__(text)
+        self.rule = rule

@@ -37,7 +37,7 @@ def check(
             told = findings.findings(report(image.load(log)))
         status = findings.exit_status(told)
     except BadLogError as failure:
-        told, status = (findings.not_a_log(str(failure)),), Exit.NOT_A_LOG
+        told, status = (findings.unreadable(failure),), Exit.NOT_A_LOG
     if as_json:
         console.emit(findings.as_json(device, status, told))
     elif not quiet:

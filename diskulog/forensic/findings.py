@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from diskulog import ctr, ondisk
-from diskulog.errors import RefusedError
+from diskulog.errors import BadLogError, RefusedError
 from diskulog.exits import Exit
 from diskulog.forensic.belief import Belief
 from diskulog.forensic.bitmap import Regions
@@ -38,8 +38,28 @@ class Finding:
 # name: what it means, what to do
 EXPLAINED: Final[dict[str, tuple[str, str]]] = {
     "not-a-log": (
-        "Nothing here can be read as a mirror's log, or only by another version.",
-        "Check the name of the device. If the log was overwritten, 'diskulog repair' tells what is left.",
+        "No log begins like this: another thing lies here, or something wrote over the log's header.",
+        "Check the name of the device. If it was the log, 'diskulog repair' tells what is left.",
+    ),
+    "blank": (
+        "Nothing was ever written here, or it was wiped: a mirror that is activated on it begins a new log, all dirty.",
+        "Check the name of the device.",
+    ),
+    "cut-off": (
+        "The device or image ends before the bitmaps do: it shrank, or was not copied whole.",
+        "Look for the rest. 'diskulog repair' makes a log of what is there, all dirty, if it can still hold one.",
+    ),
+    "version-not-known": (
+        "The header has a version that no kernel has written so far.",
+        "Use the software that wrote it.",
+    ),
+    "feature-not-known": (
+        "A later diskulog wrote the log and said that this one must not touch it.",
+        "Use a diskulog that is at least as new.",
+    ),
+    "too-many-regions": (
+        "The kernel counts regions in 32 bits: this number was never a log's.",
+        "'diskulog repair' if it was the log's header that was damaged.",
     ),
     "extension-damaged": (
         "The kernel's header is there, but diskulog's sector behind it fails its checksum: a torn or foreign write.",
@@ -123,9 +143,9 @@ def exit_status(found: tuple[Finding, ...]) -> Exit:
     return Exit.PROBLEM if any(finding.severity == ERROR for finding in found) else Exit.FINE
 
 
-def not_a_log(sentence: str) -> Finding:
+def unreadable(failure: BadLogError) -> Finding:
     """Say why there is nothing to check."""
-    return _explained(Message(ERROR, sentence, "not-a-log"))
+    return _explained(Message(ERROR, str(failure), failure.rule))
 
 
 def _explained(message: Message) -> Finding:

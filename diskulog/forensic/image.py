@@ -70,11 +70,13 @@ def load(source: Source) -> Image:
     _refuse(source, head, dialect)
     header = ondisk.unpack_header(head)
     if not ondisk.version_known(header):
-        raise BadLogError(f"{source.name} is a log of version {header.version}; this diskulog knows 1 and 2")
+        raise BadLogError(
+            f"{source.name} is a log of version {header.version}; this diskulog knows 1 and 2", "version-not-known"
+        )
     extension = ondisk.unpack_extension(head) if dialect is Dialect.DISKULOG else None
     unknown = ondisk.incompatibility(extension) if extension else None
     if unknown:
-        raise BadLogError(f"{source.name} cannot be read: {unknown}; use a newer diskulog")
+        raise BadLogError(f"{source.name} cannot be read: {unknown}; use a newer diskulog", "feature-not-known")
     clean = _clean_bitmap(source, header, extension)
     return Image(
         name=source.name,
@@ -129,11 +131,11 @@ def _refuse(source: Source, head: bytes, dialect: Dialect) -> None:
         magic = ondisk.Header().pack()[:4]
         if head and not head.startswith(magic[: len(head)]):
             raise BadLogError(f"{name} is not a log: {len(head)} bytes, and no log's magic at their start")
-        raise BadLogError(f"{name} is cut off: {len(head)} bytes, a log has at least {ondisk.HEAD_BYTES}")
+        raise BadLogError(f"{name} is cut off: {len(head)} bytes, a log has at least {ondisk.HEAD_BYTES}", "cut-off")
     if dialect is Dialect.BLANK:
         if any(source.read(ondisk.HEAD_BYTES, CHUNK_BYTES - ondisk.HEAD_BYTES)):
             raise BadLogError(f"{name} is not a log: it begins with zeros, and other content follows")
-        raise BadLogError(f"{name} is blank: nothing but zeros in its first {CHUNK_BYTES // MIB} MiB")
+        raise BadLogError(f"{name} is blank: nothing but zeros in its first {CHUNK_BYTES // MIB} MiB", "blank")
     if dialect is Dialect.FOREIGN:
         raise BadLogError(f"{name} is not a log: it begins with {head[:4].hex(' ')} and not with 72 52 69 4d")
 
@@ -173,7 +175,10 @@ def _bitmap(source: Source, offset_bytes: int, region_count: int, which: str) ->
     if size is not None and size < needed:
         raise _cut_off(source, region_count, which, needed, size)
     if region_count > MAX_REGION_COUNT:
-        raise BadLogError(f"{source.name} claims {region_count} regions; no mirror has more than {MAX_REGION_COUNT}")
+        raise BadLogError(
+            f"{source.name} claims {region_count} regions; no mirror has more than {MAX_REGION_COUNT}",
+            "too-many-regions",
+        )
     kept = bitmap.keep(source, offset_bytes, ondisk.bitmap_bytes(region_count))
     if offset_bytes + kept.size_bytes < needed:
         raise _cut_off(source, region_count, which, needed, None)
@@ -183,5 +188,6 @@ def _bitmap(source: Source, offset_bytes: int, region_count: int, which: str) ->
 def _cut_off(source: Source, region_count: int, which: str, needed: int, size: int | None) -> BadLogError:
     held = "it ends before" if size is None else f"it has {size}"
     return BadLogError(
-        f"{source.name} is cut off: the {which} bitmap of {region_count} regions ends at byte {needed}, {held}"
+        f"{source.name} is cut off: the {which} bitmap of {region_count} regions ends at byte {needed}, {held}",
+        "cut-off",
     )

@@ -3,9 +3,11 @@ import json
 
 import pytest
 
+from diskulog.errors import BadLogError
 from diskulog.exits import Exit
 from diskulog.forensic import findings
 from diskulog.forensic.findings import EXPLAINED
+from diskulog.forensic.image import load
 from diskulog.forensic.report import report
 from diskulog.ondisk import Header, State
 from tests import images
@@ -59,13 +61,33 @@ def test_a_rule_that_is_broken_is_named(data, wanted):
     assert names(data) == wanted
 
 
+UNREADABLE = {
+    "not-a-log": b"\x55" * 4096,
+    "blank": bytes(4096),
+    "cut-off": bytes(images.kernel(100_000)[:4096]),
+    "version-not-known": bytes(images.kernel(version=3)),
+    "feature-not-known": bytes(images.diskulog(incompatible=4)),
+    "too-many-regions": bytes(images.claims(2**33, size=2**10)),
+}
+
+
+@pytest.mark.parametrize(("data", "name"), [(data, name) for name, data in UNREADABLE.items()], ids=UNREADABLE)
+def test_what_cannot_be_read_has_a_name_too(data, name):
+    source = images.MemorySource(data)
+    source.size_bytes = None if name == "too-many-regions" else len(data)
+    with pytest.raises(BadLogError) as caught:
+        load(source)
+    finding = findings.unreadable(caught.value)
+    assert (finding.name, finding.severity, finding.text) == (name, "error", str(caught.value))
+
+
 def test_a_live_log_is_said_to_be():
     assert names(images.kernel(), ("dm-0",)) == ["live"]
 
 
 def test_every_name_is_explained_and_every_explanation_used():
-    assert set(EXPLAINED) == {*BROKEN, "live", "not-a-log"}
-    for finding in (*found(images.damaged()), findings.not_a_log("x")):
+    assert set(EXPLAINED) == {*BROKEN, *UNREADABLE, "live"}
+    for finding in found(images.damaged()):
         assert (finding.meaning, finding.remedy) == EXPLAINED[finding.name]
 
 
