@@ -12,11 +12,11 @@ from diskulog.commands import console, options
 from diskulog.forensic import adopt as adoption
 from diskulog.forensic import image, writing
 
-HELP: Final = f"""Take a log back from the kernel's own 'disk' log, before activation.
+HELP: Final = f"""Take a log back from the kernel's own 'disk' log.
 
-Where the kernel's log wrote a log after diskulog closed it, diskulog cannot believe the bitmaps, and the next
-activation resyncs everything. Adopting says that it was the kernel's log: its clean regions stay clean. Adopt
-nothing else: a region that is wrongly clean is never resynced. One sector is written.
+For a mirror that is not active. Where the kernel's log wrote a log after diskulog closed it, diskulog cannot believe
+the bitmaps, and the next activation resyncs everything. Adopting says that it was the kernel's log: its clean regions
+stay clean. Adopt nothing else: a region that is wrongly clean is never resynced. One sector is written.
 
 \b
 Examples:

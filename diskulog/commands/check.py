@@ -14,7 +14,9 @@ from diskulog.exits import Exit
 from diskulog.forensic import findings, image, source
 from diskulog.forensic.report import report
 
-HELP: Final = f"""Judge a log: every rule that it breaks, what that means, what to do. Never writes.
+HELP: Final = f"""Judge a log: what it breaks, what that means, what to do.
+
+Every finding has the name of a rule, a severity, a meaning and a remedy. Never writes.
 
 Exit code 1 says that at least one finding is an error. Warnings and notes leave it 0: a log that was not closed, say,
 is sound, and its dirty regions are what a crash leaves.

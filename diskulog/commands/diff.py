@@ -12,7 +12,9 @@ from diskulog.commands import console, options
 from diskulog.exits import UsageError
 from diskulog.forensic import difference, either
 
-HELP: Final = f"""Show what became dirty, clean, in sync and out of sync from one log to another. Never writes.
+HELP: Final = f"""Show what changed from one log to another.
+
+What became dirty, clean, in sync and out of sync, as counts and ranges. Never writes.
 
 A and B are devices, images, or dumps, in any mixture. Exit code 1: they differ in more than times, and whether
 they are in use. With --since A there is one more word only: the device, which may be live.

@@ -13,10 +13,10 @@ from diskulog.exits import Exit
 from diskulog.forensic import belief, image, repair, source
 from diskulog.forensic import dump as dumping
 
-HELP: Final = f"""Print a log as text that a version control system can keep, and 'restore' can read. Never writes.
+HELP: Final = f"""Print a log as text, for version control, and for 'restore'.
 
-Dumps of equal logs are equal: ranges in order, one a line, and nothing of the device or the boot. A log that cannot be
-believed is dumped as 'repair' would make it, dirty wherever in doubt, with a warning and exit code 1.
+Never writes. Dumps of equal logs are equal: ranges in order, one a line, and nothing of the device or the boot. A log
+that cannot be believed is dumped as 'repair' would make it, dirty wherever in doubt, with a warning and exit code 1.
 
 \b
 Examples:

@@ -14,11 +14,11 @@ from diskulog.errors import RefusedError
 from diskulog.forensic import content, fresh, writing
 from diskulog.forensic.report import report, resync_cost
 
-HELP: Final = f"""Make a fresh log, of which every region is dirty: the first activation copies everything.
+HELP: Final = f"""Make a fresh log, of which every region is dirty.
 
-A mirror on a blank device does this by itself. A device that is in use is refused, and one that holds anything but
-zeros, unless --overwrite is said. --in-sync says that the legs are equal already, byte by byte: a region that is
-wrongly called so is never copied.
+The first activation copies everything. A mirror on a blank device does this by itself. A device that is in use is
+refused, and one that holds anything but zeros, unless --overwrite is said. --in-sync says that the legs are equal
+already, byte by byte: a region that is wrongly called so is never copied.
 
 \b
 Examples:

@@ -14,11 +14,11 @@ from diskulog.exits import UsageError
 from diskulog.forensic import image, marking, writing
 from diskulog.units import SECTOR_BYTES
 
-HELP: Final = f"""Mark regions dirty by hand, so that they are copied at the next activation.
+HELP: Final = f"""Mark regions dirty by hand.
 
-For somebody who knows that the legs differ there: a leg was written behind the mirror's back, or 'verify' found it.
-Ranges are first-last, with commas between; of --regions, --sectors, --bytes and --all one is said. The mirror must not
-be active. Nothing becomes clean by this.
+They are copied at the next activation. For somebody who knows that the legs differ there: a leg was written behind
+the mirror's back, or 'verify' found it. Ranges are first-last, with commas between; of --regions, --sectors, --bytes
+and --all one is said. The mirror must not be active. Nothing becomes clean by this.
 
 \b
 Examples:

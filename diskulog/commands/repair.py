@@ -14,7 +14,9 @@ from diskulog.forensic import repair as repairing
 from diskulog.forensic import writing
 from diskulog.forensic.report import report, resync_cost
 
-HELP: Final = f"""Make a new log from a damaged one, dirty wherever in doubt. Without --write it only says so.
+HELP: Final = f"""Make a new log from a damaged one, dirty wherever in doubt.
+
+Without --write it only says what it would do, and what that costs.
 
 What is proved stays: clean regions whose checksum fits, though the header or the other bitmap is gone. Everything else
 becomes dirty, and is copied at the next activation; bytes that cannot be read count as dirty and are written anew.

@@ -13,7 +13,7 @@ from diskulog.errors import RefusedError
 from diskulog.forensic import content, source, undump, writing
 from diskulog.forensic.report import report, resync_cost
 
-HELP: Final = f"""Make a log of a dump again, on a device that is not in use.
+HELP: Final = f"""Make a log of a dump again.
 
 FILE is what 'dump' printed, with or without --json, or '-' for standard input. The bitmaps are written first and the
 header last, so that a restore that is stopped leaves no log. A device that holds anything but zeros, or the log of this
