@@ -39,6 +39,8 @@ def opened(name: str, *, write: bool) -> Iterator[FileSource]:
             assert isinstance(log, FileSource)  # only standard input is a stream
             if not log.is_block and (loops := sysfs.loops_on(log.fd)):
                 raise RefusedError(name, f"is in use, held by {', '.join(loops)}", f"name {loops[0]}, or detach it")
+            if log.is_block:
+                log.bypass_cache()  # the kernel's own log wrote past it; nothing is decided on an old page
             yield log
     except DeviceError as cause:
         if cause.errno != errnos.EBUSY:

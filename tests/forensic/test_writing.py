@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+import fcntl
 import os
 from pathlib import Path
 
@@ -67,6 +68,12 @@ def test_an_image_behind_a_loop_device_is_in_use(loop_device, tmp_path):
         writing.opened(str(tmp_path / "backing0"), write=True),
     ):
         pass
+
+
+@pytest.mark.loop
+def test_a_device_is_read_and_written_past_the_cache(loop_device):
+    with writing.opened(loop_device(images.changed()), write=True) as log:
+        assert fcntl.fcntl(log.fd, fcntl.F_GETFL) & os.O_DIRECT
 
 
 def test_standard_input_is_refused():
