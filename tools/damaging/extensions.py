@@ -4,6 +4,7 @@
 Lives here: a table for each. Does not know bitmaps, which stay as they were.
 """
 
+import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -167,6 +168,32 @@ def _sectors() -> Iterator[Damaged]:
         yield Damaged(f"sector-{label}", whole(data), how, story, code, belief)
 
 
+def _swapped() -> Iterator[Damaged]:
+    data = sound.closed()
+    for name, code in ondisk.EXTENSION_FIELDS:
+        if code in ("I", "Q"):
+            sound.reverse(data, sound.field_offset(name), struct.calcsize("<" + code))
+    sound.reverse(data, sound.CHECKSUM, 4)
+    how, story = "every number of the extension byte-swapped", "a big-endian machine wrote it in its own order"
+    yield Damaged("sector-big-endian", whole(data), how, story, *_DAMAGED)
+
+
+def _overlapping() -> Iterator[Damaged]:
+    count = 28672  # 3584 bytes, from byte 1024 on
+    data = sound.mended(sound.put_field(sound.closed(count), "sync_offset_bytes", 4096))
+    story = "the clean bitmap grew into the sync bitmap"
+    how = f"the clean bitmap of {count} regions ends at byte {sound.CLEAN + count // 8}, the sync bitmap begins at 4096"
+    yield Damaged("sync-overlapped", whole(data), how, story, *_MISPLACED)
+
+
+def _under_lvm() -> Iterator[Damaged]:
+    for count, found in ((2000, _RESIZED), (2**32 - 1, _CUT_OFF), (2**60, _CUT_OFF), (_LAST, _CUT_OFF)):
+        data = sound.put(sound.opened(), 0, sound.header(ondisk.ALL_REGIONS))
+        data = sound.mended(sound.put_field(data, "region_count", count))
+        how = f"nr_regions 2^64-1, region_count {count}, the checksum fits"
+        yield Damaged(f"lvm-over-open-{count}", whole(data), how, "LVM wrote its header over a log in use", *found)
+
+
 def _far_away() -> Iterator[Damaged]:
     offset, size = 1 << 39, 1 << 40
     data = sound.mended(sound.put_field(sound.closed(), "sync_offset_bytes", offset))
@@ -182,5 +209,5 @@ def _far_away() -> Iterator[Damaged]:
 
 def extensions() -> Iterator[Damaged]:
     """Yield the images with a damaged extension."""
-    for family in (_mended_fields, _torn_fields, _unused, _sectors, _far_away):
+    for family in (_mended_fields, _torn_fields, _unused, _sectors, _swapped, _overlapping, _under_lvm, _far_away):
         yield from family()

@@ -120,7 +120,23 @@ def _big_endian() -> Iterator[Damaged]:
         yield Damaged(f"header-big-endian-{base}", whole(data), how, story, Exit.NOT_A_LOG)
 
 
+# length, the sound log, what happened
+_ZEROED: Final = (
+    (512, "kernel", "the first sector was unreadable and the disk gave another, of zeros"),
+    (512, "closed", "the first sector was unreadable, and the extension was not"),
+    (1024, "closed", "wipefs, or a tool like it, cleared the first KiB"),
+    (4096, "closed", "the first page was never written back"),
+)
+
+
+def _zeroed() -> Iterator[Damaged]:
+    for length, base, story in _ZEROED:
+        data = sound.put(sound.SOUND[base](), 0, bytes(length))
+        how = f"the first {length} bytes of a sound log zeroed ({base})"
+        yield Damaged(f"zeroed-{length}-{base}", whole(data), how, story, Exit.NOT_A_LOG)
+
+
 def headers() -> Iterator[Damaged]:
     """Yield the images with a damaged header."""
-    for family in (_no_header, _harmless, _counts, _on_a_tib, _big_endian):
+    for family in (_no_header, _harmless, _counts, _on_a_tib, _big_endian, _zeroed):
         yield from family()

@@ -60,6 +60,11 @@ def put(data: bytearray, offset_bytes: int, value: bytes) -> bytearray:
     return data
 
 
+def reverse(data: bytearray, offset_bytes: int, length_bytes: int) -> bytearray:
+    """Turn some bytes around, as a number in the other order."""
+    return put(data, offset_bytes, data[offset_bytes : offset_bytes + length_bytes][::-1])
+
+
 def flipped(data: bytearray, offset_bytes: int, mask: int = 1) -> bytearray:
     """Flip bits of one byte."""
     data[offset_bytes] ^= mask
