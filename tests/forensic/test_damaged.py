@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Every reading command over every damaged image of tools/damage: the right code, a sentence, and the image untouched.
+"""Every command over every damaged image of tools/damage: the right code, a sentence, and what is read untouched.
 
 Lives here: what holds of any command and any image. What an image is, and its code, stands in tools/damaging.
 """
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from diskulog import cli
+from diskulog import cli, ondisk
 from diskulog.errors import BadLogError
 from diskulog.exits import Exit
 from diskulog.forensic import belief, model  # noqa: F401 - model is loaded before memory is limited
@@ -176,6 +176,47 @@ def test_who_wrote_last(written, image):
     except BadLogError:
         found = None
     assert found is image.belief
+
+
+# what writes: the same codes, and nothing but the place that it names
+
+
+class Writer(NamedTuple):
+    """A command that writes: its words, what it ends with, the bytes that it may change, and what it leaves."""
+
+    words: tuple[str, ...]
+    code: Callable[[Damaged], Exit]
+    start: int
+    end: int
+    leaves: frozenset[Belief]
+
+
+WRITERS = (
+    Writer(
+        ("adopt", "--yes", "--uuid", "LVM-new"),
+        lambda image: Exit.NOT_A_LOG if image.code is Exit.NOT_A_LOG else Exit.FINE,
+        ondisk.EXTENSION_OFFSET_BYTES,
+        ondisk.HEAD_BYTES,
+        frozenset({Belief.KERNEL, Belief.CLOSED, Belief.RELEASED}),
+    ),
+)
+SMALL = {name: image for name, image in LIGHT.items() if image.recipe.size_bytes <= 4 * MIB}
+
+
+@pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: " ".join(writer.words))
+@pytest.mark.parametrize("image", SMALL.values(), ids=SMALL)
+def test_a_writing_command(tmp_path, capsys, image, writer):
+    path, content = tmp_path / "log", image.recipe.content()
+    path.write_bytes(content)
+    with bounded():
+        status = cli.run([*writer.words, str(path)])
+    check(Reader(writer.words, writer.code), image, status, *capsys.readouterr())
+    found = path.read_bytes()
+    if status != Exit.FINE:
+        assert found == content
+        return
+    assert (found[: writer.start], found[writer.end :]) == (content[: writer.start], content[writer.end :])
+    assert belief.judge(images.loaded(found)) in writer.leaves
 
 
 # in processes of their own: the same from outside, and through a pipe
