@@ -5,13 +5,13 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.kernel.guest.rig import diskulog, read, run, switch, until, write, zero
+from tests.kernel.guest.rig import Mirror, diskulog, read, run, scramble, switch, until, write, zero
 
 VG = "lvmtest"
 DISKS = ("/dev/ram3", "/dev/ram4", "/dev/ram5")
@@ -175,21 +175,26 @@ def test_a_resync_is_seen_while_it_runs(volume: Volume) -> None:
     assert numbers(volume.wait_clean()) == (REGIONS, REGIONS, 0)
 
 
-def test_writes_under_way_are_dirty_and_a_crash_then_would_resync_them(volume: Volume) -> None:
+def crashed_log(volume: Volume, regions: list[int]) -> bytes:
+    """What is on the log's medium while regions are being written: a crash at that moment would leave it."""
+    run("dmsetup", "suspend", "--noflush", "pv1")
+    writers = written_through(volume, regions)
+    until("the writes are marked", lambda: inspected(volume.log)["log"]["dirty_count"] == len(regions))
+    assert volume.in_sync_count() == REGIONS, "dirty is not out of sync"
+    found = read(volume.log, 0, LOG_BYTES)
+    run("dmsetup", "resume", "pv1")
+    assert [writer.wait(60) for writer in writers] == [0] * len(regions)
+    return found
+
+
+def test_writes_under_way_are_dirty_and_a_crash_then_would_resync_them(volume: Volume, tmp_path: Path) -> None:
     volume.create()
     volume.wait_in_sync()
     volume.wait_clean()
-    switch("pv1", linear("/dev/ram4"))
-    run("dmsetup", "suspend", "--noflush", "pv1")
-    regions = [2, 3, 77]
-    writers = written_through(volume, regions)
-    until("the writes are marked", lambda: inspected(volume.log)["log"]["dirty_count"] == len(regions))
-    found = inspected(volume.log)
-    assert found["dirty"] == [[2, 2], [77, 1]]
-    assert volume.in_sync_count() == REGIONS, "dirty is not out of sync"
-    crashed = read(volume.log, 0, LOG_BYTES)
-    run("dmsetup", "resume", "pv1")
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    crashed = crashed_log(volume, [2, 3, 77])
+    copy = tmp_path / "copy"
+    copy.write_bytes(crashed)
+    assert inspected(str(copy))["dirty"] == [[2, 2], [77, 1]]
     assert numbers(volume.wait_clean()) == (REGIONS, REGIONS, 0)
 
     # what was on the medium then, after a restart: the kernel counts what is counted here
@@ -197,16 +202,52 @@ def test_writes_under_way_are_dirty_and_a_crash_then_would_resync_them(volume: V
     assert os.stat("/dev/mapper/pv2").st_rdev == os.makedev(*map(int, disk.split(":")))
     volume.deactivate()
     write("/dev/mapper/pv2", int(offset) * 512, crashed)
-    alone = inspected(volume.log_alone())
-    assert numbers(alone) == (REGIONS, REGIONS - len(regions), len(regions))
-    assert alone["log"]["resync_count"] == len(regions)
-    assert alone["dirty"] == found["dirty"]
+    found = inspected(volume.log_alone())
+    assert numbers(found) == (REGIONS, REGIONS - 3, 3)
+    assert found["log"]["resync_count"] == 3
+    assert found["dirty"] == [[2, 2], [77, 1]]
     volume.deactivate_log()
     switch("pv1", slow("/dev/ram4", 20000))
     volume.activate()
-    assert volume.in_sync_count() == alone["log"]["clean_count"]
+    assert volume.in_sync_count() == found["log"]["clean_count"]
     switch("pv1", linear("/dev/ram4"))
     volume.wait_in_sync()
+
+
+def _fresh(volume: Volume, *options: str) -> bytes:
+    volume.create("-an", *options)
+    return read(volume.log_alone(), 0, LOG_BYTES)
+
+
+def _crashed(volume: Volume) -> bytes:
+    volume.create()
+    volume.wait_in_sync()
+    volume.wait_clean()
+    return crashed_log(volume, [2, 3, 77])
+
+
+# a log of LVM's, and the regions that an activation by diskulog copies
+TAKEN = {
+    "fresh": (_fresh, set(range(REGIONS))),
+    "fresh, nosync": (lambda volume: _fresh(volume, "--nosync"), set()),
+    "after a crash": (_crashed, {2, 3, 77}),
+}
+
+
+@pytest.mark.parametrize(("made", "copied"), TAKEN.values(), ids=TAKEN)
+def test_diskulog_takes_a_log_of_lvms_at_its_word(
+    volume: Volume, mirror: Mirror, made: Callable[[Volume], bytes], copied: set[int]
+) -> None:
+    write(mirror.log, 0, made(volume))
+    mirror.length = REGIONS * mirror.region_size
+    scramble(mirror)
+    nothing_to_adopt(mirror.log)
+    mirror.create()
+    mirror.wait_in_sync()
+    assert set(mirror.differing()) == set(range(REGIONS)) - copied, "the legs differed everywhere"
+    mirror.remove()
+    found = mirror.inspect()["log"]
+    assert (found["dialect"], found["region_count"], found["clean_count"]) == ("diskulog", REGIONS, REGIONS)
 
 
 def test_a_log_whose_mirror_is_not_active(volume: Volume, tmp_path: Path) -> None:
