@@ -127,9 +127,14 @@ def pieces(found: Document) -> Iterator[str]:
             yield from _runs(found.ranges[name].ranges())
             yield "]"
         else:
-            yield found.rest.model_dump_json(include={name})[1:-1]
+            yield _shown(found.rest.model_dump_json(include={name})[1:-1])
         before = ","
     yield "}"
+
+
+def _shown(written: str) -> str:
+    """Escape what would move a terminal's cursor and what JSON lets pass: controls from 127 on, marks of direction."""
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in written)
 
 
 def _runs(ranges: Iterable[tuple[int, int]]) -> Iterator[str]:

@@ -115,13 +115,14 @@ class FileSource:
 
 @dataclass(slots=True)
 class StreamSource:
-    """A pipe: read forwards once, nothing kept."""
+    """A pipe: read forwards once, nothing kept; ``seekable`` when it is a file after all, and need not be read over."""
 
     name: str
     fd: int
     size_bytes: int | None = None
     is_block: bool = False
     holders: tuple[str, ...] = ()
+    seekable: bool = False
     _position: int = field(default=0, repr=False)
 
     def read(self, offset_bytes: int, length_bytes: int) -> bytes:
@@ -132,9 +133,17 @@ class StreamSource:
         """
         if offset_bytes < self._position:
             raise ValueError(f"a stream at byte {self._position} cannot go back to {offset_bytes}")
-        for _ in self._chunks(offset_bytes - self._position):
-            pass
+        self._skip(offset_bytes - self._position)
         return b"".join(self._chunks(length_bytes))
+
+    def _skip(self, length_bytes: int) -> None:
+        if not self.seekable:
+            for _ in self._chunks(length_bytes):
+                pass
+            return
+        here = os.lseek(self.fd, 0, os.SEEK_CUR)
+        os.lseek(self.fd, min(here + length_bytes, max(here, os.fstat(self.fd).st_size)), os.SEEK_SET)
+        self._position += length_bytes
 
     def _chunks(self, length_bytes: int) -> Iterator[bytes]:
         while length_bytes:
@@ -248,4 +257,4 @@ def _standard_input() -> Iterator[FileSource | StreamSource]:
         with opened("/proc/self/fd/0") as source:
             yield source
         return
-    yield StreamSource("standard input", 0)
+    yield StreamSource("standard input", 0, seekable=stat.S_ISREG(mode))

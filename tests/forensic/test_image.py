@@ -365,6 +365,39 @@ def test_standard_input_from_a_file(path, stdin):
         assert log.name == "standard input"
 
 
+def test_a_large_file_on_standard_input_is_not_read_over(path, stdin, monkeypatch):
+    path.write_bytes(images.diskulog(size=65536, sync_offset_bytes=2**39, state=State.OPEN))
+    with path.open("r+b") as sparse:
+        sparse.truncate(2**40)
+        sparse.seek(2**39)
+        sparse.write(b"\xff" * 125)
+    read, real = [], os.read
+    monkeypatch.setattr(os, "read", lambda fd, length: read.append(length) or real(fd, length))
+    stdin(os.open(path, os.O_RDONLY))
+    with source.opened("-") as log:
+        found = load(log)
+    assert found.sync.read(0, 125) == b"\xff" * 125
+    assert sum(read) < 65536
+
+
+@pytest.mark.parametrize("offset", [2**20, 2**39, 2**63 - 4096, 2**64 - 4096])
+def test_a_place_that_a_file_on_standard_input_does_not_have(path, stdin, offset):
+    path.write_bytes(images.diskulog(size=65536, sync_offset_bytes=offset))
+    stdin(os.open(path, os.O_RDONLY))
+    with pytest.raises(BadLogError, match="the sync bitmap of 1000 regions ends at"), source.opened("-") as log:
+        load(log)
+
+
+def test_a_file_on_standard_input_begins_where_the_shell_left_it(path, stdin):
+    path.write_bytes(b"x" * 777 + images.diskulog(1000, dirty=[3], out_of_sync=[3]))
+    fd = os.open(path, os.O_RDONLY)
+    os.lseek(fd, 777, os.SEEK_SET)
+    stdin(fd)
+    with source.opened("-") as log:
+        found = load(log)
+    assert found.clean.read(0, 1) == found.sync.read(0, 1) == b"\xf7"
+
+
 def test_standard_input_that_is_a_directory(tmp_path, stdin):
     stdin(os.open(tmp_path, os.O_RDONLY))
     with pytest.raises(UsageError, match="is a directory"), source.opened("-"):

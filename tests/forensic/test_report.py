@@ -322,6 +322,14 @@ def test_json_of_a_failure_and_of_names_that_are_no_text():
     assert documented(images.diskulog(uuid="a\udcffb"))["log"]["uuid"] == "a\\udcffb"
 
 
+def test_json_of_names_cannot_move_the_cursor():
+    name = "\u009b2J\u202eevil\x7f\U000e0001\u200b\\x1b"
+    printed = model.render(model.document(reported(images.diskulog(uuid=name, host_name=name))))
+    assert printed.isprintable()
+    assert json.loads(printed)["log"]["uuid"] == json.loads(printed)["log"]["host_name"] == name
+    assert model.InspectDocument.model_validate_json(printed).log.uuid == name
+
+
 def test_the_published_schema_is_the_model():
     published = Path(model.__file__).parent.parent / "schema" / "inspect-1.json"
     assert json.loads(published.read_text()) == json.loads(model.schema())

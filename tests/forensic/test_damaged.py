@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Every command over every damaged image of tools/damage: the right code, a sentence, and what is read untouched.
+
+Lives here: what holds of any command and any image. What an image is, and its code, stands in tools/damaging.
+"""
+
+import hashlib
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from diskulog import cli, ondisk
+from diskulog.errors import BadLogError
+from diskulog.exits import Exit
+from diskulog.forensic import belief, model  # noqa: F401 - model is loaded before memory is limited
+from diskulog.forensic.belief import Belief
+from diskulog.units import MIB
+from tests import images
+from tools.damaging.catalogue import catalogue
+from tools.damaging.files import write
+from tools.damaging.recipe import Damaged, Recipe
+
+ROOT = Path(__file__).parent.parent.parent
+LIGHT = {name: image for name, image in catalogue().items() if not image.heavy}
+# the largest log that there can be is test_bounds.py's: it takes seconds
+HEAVY = {name: image for name, image in catalogue().items() if image.heavy and name != "sparse-count-4294967295"}
+MEMORY_BYTES = 64 * MIB  # address space that a command may take on top of what is there
+PROCESS_SECONDS = 10.0  # of processor time; a hundredth is usual
+
+
+def as_told(image: Damaged) -> Exit:
+    return image.code
+
+
+def adoption(image: Damaged) -> Exit:
+    """A damaged extension has lost the mirror's uuid, and only the user knows it."""
+    if image.code is Exit.NOT_A_LOG:
+        return Exit.NOT_A_LOG
+    return Exit.REFUSED if image.belief is Belief.DAMAGED else Exit.FINE
+
+
+class Reader(NamedTuple):
+    """A command that only reads: its words, of which the image is the last, and what it ends with."""
+
+    words: tuple[str, ...]
+    code: Callable[[Damaged], Exit]
+    stdin: bool = False
+
+
+# a new command is a new row
+READERS = (
+    Reader(("inspect",), as_told),
+    Reader(("inspect", "--json"), as_told),
+    Reader(("inspect", "--map"), as_told),
+    Reader(("inspect", "--json", "-"), as_told, stdin=True),
+    Reader(("adopt", "--dry-run"), adoption),
+)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Iterator[Callable[[Damaged], Path]]:
+    """Write an image once, and throw all of them away in the end."""
+    directory = tmp_path_factory.mktemp("damaged")
+
+    def path_of(image: Damaged) -> Path:
+        path = directory / image.name
+        if not path.exists():
+            write(path, image.recipe)
+        return path
+
+    yield path_of
+    shutil.rmtree(directory)
+
+
+@contextmanager
+def untouched(path: Path, recipe: Recipe) -> Iterator[None]:
+    """Prove that a file keeps its bytes, and the times at which they changed."""
+
+    def state() -> tuple[object, ...]:
+        found = path.stat()
+        with path.open("rb") as file:
+            held = hashlib.sha256()
+            for offset, piece in recipe.pieces:
+                file.seek(offset)
+                held.update(file.read(len(piece)))
+        return held.digest(), found.st_size, found.st_blocks, found.st_mtime_ns, found.st_ctime_ns
+
+    before = state()
+    assert before[0] == hashlib.sha256(b"".join(piece for _, piece in recipe.pieces)).digest()
+    yield
+    assert state() == before
+
+
+@contextmanager
+def bounded(memory_bytes: int = MEMORY_BYTES) -> Iterator[None]:
+    """Limit what a command takes; what it cannot have ends it with a code that no image expects."""
+    kept = resource.getrlimit(resource.RLIMIT_AS)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + memory_bytes, kept[1]))
+    start = time.process_time()
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, kept)
+    assert time.process_time() - start < PROCESS_SECONDS
+
+
+@contextmanager
+def standard_input(path: Path) -> Iterator[None]:
+    kept, fd = os.dup(0), os.open(path, os.O_RDONLY)
+    try:
+        os.dup2(fd, 0)
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(fd)
+
+
+def called(reader: Reader, path: Path) -> int:
+    if not reader.stdin:
+        return cli.run([*reader.words, str(path)])
+    with standard_input(path):
+        return cli.run(reader.words)
+
+
+def check(reader: Reader, image: Damaged, status: int, out: str, err: str) -> None:
+    """What is said is fit for a terminal, and is what the code says."""
+    assert status == reader.code(image), err
+    assert "Traceback" not in out + err
+    assert "internal error" not in out + err
+    assert (out + err).replace("\n", "").isprintable()
+    if status in (Exit.FINE, Exit.PROBLEM):
+        assert out
+        assert all(line.startswith("diskulog: warning: ") for line in err.splitlines())
+    else:
+        assert err.startswith("diskulog: ")
+        assert err.count("\n") == 1
+    if "--json" in reader.words:
+        assert json.loads(out)["exit_status"] == status
+    elif status not in (Exit.FINE, Exit.PROBLEM):
+        assert out == ""
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: " ".join(reader.words))
+@pytest.mark.parametrize("image", LIGHT.values(), ids=LIGHT)
+def test_a_reading_command(written, capsys, image, reader):
+    path = written(image)
+    with untouched(path, image.recipe), bounded():
+        status = called(reader, path)
+    check(reader, image, status, *capsys.readouterr())
+
+
+@pytest.mark.parametrize("image", HEAVY.values(), ids=HEAVY)
+def test_a_log_that_is_as_large_as_it_says(written, capsys, image):
+    path, reader = written(image), READERS[0]
+    with untouched(path, image.recipe), bounded(memory_bytes=2 * MEMORY_BYTES):
+        status = called(reader, path)
+    check(reader, image, status, *capsys.readouterr())
+
+
+@pytest.mark.parametrize("image", LIGHT.values(), ids=LIGHT)
+def test_who_wrote_last(written, image):
+    try:
+        found = belief.judge(images.loaded_from(written(image)))
+    except BadLogError:
+        found = None
+    assert found is image.belief
+
+
+# what writes: the same codes, and nothing but the place that it names
+
+
+class Writer(NamedTuple):
+    """A command that writes: its words, what it ends with, the bytes that it may change, and what it leaves."""
+
+    words: tuple[str, ...]
+    code: Callable[[Damaged], Exit]
+    start: int
+    end: int
+    leaves: frozenset[Belief]
+
+
+WRITERS = (
+    Writer(
+        ("adopt", "--yes", "--uuid", "LVM-new"),
+        lambda image: Exit.NOT_A_LOG if image.code is Exit.NOT_A_LOG else Exit.FINE,
+        ondisk.EXTENSION_OFFSET_BYTES,
+        ondisk.HEAD_BYTES,
+        frozenset({Belief.KERNEL, Belief.CLOSED, Belief.RELEASED}),
+    ),
+)
+SMALL = {name: image for name, image in LIGHT.items() if image.recipe.size_bytes <= 4 * MIB}
+
+
+@pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: " ".join(writer.words))
+@pytest.mark.parametrize("image", SMALL.values(), ids=SMALL)
+def test_a_writing_command(tmp_path, capsys, image, writer):
+    path, content = tmp_path / "log", image.recipe.content()
+    path.write_bytes(content)
+    with bounded():
+        status = cli.run([*writer.words, str(path)])
+    check(Reader(writer.words, writer.code), image, status, *capsys.readouterr())
+    found = path.read_bytes()
+    if status != Exit.FINE:
+        assert found == content
+        return
+    assert (found[: writer.start], found[writer.end :]) == (content[: writer.start], content[writer.end :])
+    assert belief.judge(images.loaded(found)) in writer.leaves
+
+
+# in processes of their own: the same from outside, and through a pipe
+
+SAMPLE = (
+    "count-4294967295-closed",
+    "count-1152921504606846976-kernel",
+    "sparse-count-1099511627776",
+    "extension-uuid-c1",
+    "extension-sync-offset-bytes-last",
+    "sector-torn",
+    "stray-1003-1008-clean",
+    "cut-511-kernel",
+    "alien-noise",
+    "lvm-ones",
+)
+_SHELL = 'ulimit -v 524288; exec "$@"'  # KiB, the interpreter and its libraries among them
+
+
+def in_a_process(words: tuple[str, ...], given: bytes = b"") -> tuple[int, str, str]:
+    command = ["sh", "-c", _SHELL, "sh", sys.executable, "-m", "diskulog", *words]
+    done = subprocess.run(command, input=given, capture_output=True, cwd=ROOT, timeout=60, check=False)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_a_process(written, name):
+    image, reader = LIGHT[name], READERS[1]
+    path = written(image)
+    with untouched(path, image.recipe):
+        found = in_a_process((*reader.words, str(path)))
+    check(reader, image, *found)
+
+
+@pytest.mark.parametrize("name", ["count-4294967295-closed", "extension-sync-offset-bytes-last", "cut-511-kernel"])
+def test_a_process_that_reads_a_pipe(name):
+    image, reader = LIGHT[name], READERS[3]
+    check(reader, image, *in_a_process(reader.words, image.recipe.content()))
