@@ -34,14 +34,19 @@ def check(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code says it.")] = False,
 ) -> None:
     """Judge a log."""
-    try:
-        with source.opened(device) as log:
-            told = findings.findings(report(image.load(log)))
-        status = findings.exit_status(told)
-    except BadLogError as failure:
-        told, status = (findings.unreadable(failure),), Exit.NOT_A_LOG
+    with console.json_of_failures("check", as_json):
+        told, status = _judged(device)
     if as_json:
         console.emit(findings.as_json(device, status, told))
     elif not quiet:
         console.stream(findings.text(device, status, told))
     raise typer.Exit(status)
+
+
+def _judged(device: str) -> tuple[tuple[findings.Finding, ...], Exit]:
+    try:
+        with source.opened(device) as log:
+            told = findings.findings(report(image.load(log)))
+    except BadLogError as failure:
+        return (findings.unreadable(failure),), Exit.NOT_A_LOG
+    return told, findings.exit_status(told)

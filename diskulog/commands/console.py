@@ -4,13 +4,17 @@
 Lives here: writing and asking, so that a closed or full output is met the same everywhere. Does not know any command.
 """
 
+import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from diskulog.errors import DeviceError, RefusedError
+from diskulog.exits import exit_for
+from diskulog.failures import sentence
 from diskulog.forensic import chart
 from diskulog.forensic.chart import Terminal
 from diskulog.forensic.text import printable
@@ -40,6 +44,20 @@ def go_on(device: str, summary: str, *, yes: bool, dry_run: bool) -> bool:
 def say(device: str, sentence: str) -> None:
     """Write one line about a device to standard output."""
     emit(printable(f"{device}: {sentence}") + "\n")
+
+
+@contextmanager
+def json_of_failures(command: str, wanted: bool) -> Iterator[None]:
+    """Print a JSON document too, where a command that was to print JSON fails; the failure goes on."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as failure:
+        if wanted:
+            text = sentence(failure).encode("utf-8", "backslashreplace").decode()
+            messages = [{"severity": "error", "text": text}]
+            document = {"format_version": 1, "command": command, "exit_status": exit_for(failure), "messages": messages}
+            emit(json.dumps(document) + "\n")
+        raise
 
 
 def ask(device: str, question: str) -> None:

@@ -42,7 +42,8 @@ def diff(
         raise UsageError("diff: name two of devices, images and dumps, the earlier one first")
     if both == ["-", "-"]:
         raise UsageError("diff: only one of them can be standard input")
-    before, after = (either.load(name) for name in both)
+    with console.json_of_failures("diff", as_json):
+        before, after = (either.load(name) for name in both)
     found = difference.Difference(before, after)
     console.stream(difference.as_json(found) if as_json else difference.text(found, limit))
     raise typer.Exit(found.exit_status)

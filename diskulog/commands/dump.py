@@ -27,12 +27,12 @@ Examples:
 
 def dump(device: options.Device, as_json: options.AsJson = False) -> None:
     """Print a log as text."""
-    with source.opened(device) as log:
+    with console.json_of_failures("dump", as_json), source.opened(device) as log:
         found = image.load(log)
     status = Exit.FINE
     if belief.judge(found) not in belief.TAKES_CLEAN | belief.TAKES_BOTH:
         plan = repair.plan(repair.Found(found), None)
         console.complain(f"warning: {device}: {'; '.join(plan.reasons)}: dumped is what 'diskulog repair' makes of it")
         found, status = plan.image or found, Exit.PROBLEM
-    console.stream(dumping.as_json(found) if as_json else dumping.text(found))
+    console.stream(dumping.as_json(found, status) if as_json else dumping.text(found))
     raise typer.Exit(status)

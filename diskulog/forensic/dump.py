@@ -63,9 +63,14 @@ def text(image: Image) -> Iterator[str]:
     yield f"{LAST_LINE}\n"
 
 
-def as_json(image: Image) -> Iterator[str]:
+def as_json(image: Image, exit_status: int = 0) -> Iterator[str]:
     """Yield the same as one JSON document."""
-    document = {"format_version": FORMAT_VERSION, "command": "dump", "log": facts(image)}
+    document = {
+        "format_version": FORMAT_VERSION,
+        "command": "dump",
+        "exit_status": exit_status,
+        "log": facts(image),
+    }
     yield json.dumps(document, indent=1)[:-2]
     for kind, regions in _kinds(image):
         yield f',\n "{kind}": ['

@@ -38,6 +38,15 @@ def test_check_in_json(run, path, data, status):
     assert (status == Exit.NOT_A_LOG) == (document["findings"][0]["name"] in unreadable)
 
 
+@pytest.mark.parametrize("words", [("check",), ("dump",), ("diff", "-")])
+def test_json_is_printed_of_a_failure_too(run, tmp_path, words):
+    status, out, err = run(*words, "--json", tmp_path / "none")
+    document = json.loads(out)
+    assert (document["command"], document["exit_status"]) == (words[0], status)
+    assert status in (Exit.USAGE, Exit.NOT_A_LOG)
+    assert err == f"diskulog: {document['messages'][0]['text']}\n"
+
+
 def test_check_of_what_cannot_be_opened(run, tmp_path):
     status, out, err = run("check", tmp_path / "none")
     assert (status, out) == (Exit.USAGE, "")

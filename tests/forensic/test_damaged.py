@@ -24,6 +24,7 @@ from diskulog.errors import BadLogError
 from diskulog.exits import Exit
 from diskulog.forensic import belief, model  # noqa: F401 - model is loaded before memory is limited
 from diskulog.forensic.belief import Belief
+from diskulog.forensic.difference import Difference
 from diskulog.units import MIB
 from tests import images
 from tools.damaging.catalogue import catalogue
@@ -34,12 +35,34 @@ ROOT = Path(__file__).parent.parent.parent
 LIGHT = {name: image for name, image in catalogue().items() if not image.heavy}
 # the largest log that there can be is test_bounds.py's: it takes seconds
 HEAVY = {name: image for name, image in catalogue().items() if image.heavy and name != "sparse-count-4294967295"}
+SELF = "the image again"
+IMPOSSIBLE = frozenset(f"extension-region-size-sectors-{size}" for size in ("1", "odd", "huge", "max"))
 MEMORY_BYTES = 64 * MIB  # address space that a command may take on top of what is there
 PROCESS_SECONDS = 10.0  # of processor time; a hundredth is usual
 
 
 def as_told(image: Damaged) -> Exit:
     return image.code
+
+
+def judged(image: Damaged) -> Exit:
+    """``check`` objects to more than ``inspect``: to sizes that no mirror has."""
+    return Exit.PROBLEM if image.code is Exit.FINE and image.name in IMPOSSIBLE else image.code
+
+
+def believed(image: Damaged) -> Exit:
+    """What is dumped of a log that is not believed is what ``repair`` makes of it."""
+    if image.code is Exit.NOT_A_LOG:
+        return Exit.NOT_A_LOG
+    return Exit.FINE if image.belief in belief.TAKES_CLEAN | belief.TAKES_BOTH else Exit.PROBLEM
+
+
+def readable(image: Damaged) -> Exit:
+    return Exit.NOT_A_LOG if image.code is Exit.NOT_A_LOG else Exit.FINE
+
+
+def no_dump(image: Damaged) -> Exit:
+    return Exit.NOT_A_LOG
 
 
 def adoption(image: Damaged) -> Exit:
@@ -50,11 +73,15 @@ def adoption(image: Damaged) -> Exit:
 
 
 class Reader(NamedTuple):
-    """A command that only reads: its words, of which the image is the last, and what it ends with."""
+    """A command that only reads: its words, of which the image is the last, and what it ends with.
+
+    ``tells`` says that it prints what it found of what is no log, too.
+    """
 
     words: tuple[str, ...]
     code: Callable[[Damaged], Exit]
     stdin: bool = False
+    tells: bool = False
 
 
 # a new command is a new row
@@ -63,6 +90,14 @@ READERS = (
     Reader(("inspect", "--json"), as_told),
     Reader(("inspect", "--map"), as_told),
     Reader(("inspect", "--json", "-"), as_told, stdin=True),
+    Reader(("inspect", "--raw"), as_told, tells=True),
+    Reader(("check",), judged, tells=True),
+    Reader(("check", "--json"), judged, tells=True),
+    Reader(("dump",), believed),
+    Reader(("dump", "--json"), believed),
+    Reader(("diff", SELF), readable),
+    Reader(("diff", "--json", SELF), readable),
+    Reader(("restore", "--dry-run", SELF), no_dump),
     Reader(("adopt", "--dry-run"), adoption),
 )
 
@@ -129,7 +164,7 @@ def standard_input(path: Path) -> Iterator[None]:
 
 def called(reader: Reader, path: Path) -> int:
     if not reader.stdin:
-        return cli.run([*reader.words, str(path)])
+        return cli.run([*(str(path) if word == SELF else word for word in reader.words), str(path)])
     with standard_input(path):
         return cli.run(reader.words)
 
@@ -143,12 +178,15 @@ def check(reader: Reader, image: Damaged, status: int, out: str, err: str) -> No
     if status in (Exit.FINE, Exit.PROBLEM):
         assert out
         assert all(line.startswith("diskulog: warning: ") for line in err.splitlines())
+    elif reader.tells:
+        assert out or not image.recipe.size_bytes
+        assert err.count("\n") <= 1
     else:
         assert err.startswith("diskulog: ")
         assert err.count("\n") == 1
     if "--json" in reader.words:
         assert json.loads(out)["exit_status"] == status
-    elif status not in (Exit.FINE, Exit.PROBLEM):
+    elif status not in (Exit.FINE, Exit.PROBLEM) and not reader.tells:
         assert out == ""
 
 
@@ -217,6 +255,45 @@ def test_a_writing_command(tmp_path, capsys, image, writer):
         return
     assert (found[: writer.start], found[writer.end :]) == (content[: writer.start], content[writer.end :])
     assert belief.judge(images.loaded(found)) in writer.leaves
+
+
+@pytest.mark.parametrize("image", SMALL.values(), ids=SMALL)
+def test_a_repair(tmp_path, image):
+    """What is repaired is believed, has no region clean that was not or was not proved, and is repaired for good."""
+    path, content = tmp_path / "log", image.recipe.content()
+    path.write_bytes(content)
+    with bounded():
+        status = cli.run(["repair", "--write", "--yes", str(path)])
+    found = path.read_bytes()
+    if status != Exit.FINE:
+        assert status in (Exit.NOT_A_LOG, Exit.REFUSED)
+        assert found == content
+        return
+    after = images.loaded(found)
+    assert belief.judge(after) in belief.TAKES_CLEAN | belief.TAKES_BOTH
+    assert belief.stray_bits(after) == []
+    if image.code is Exit.FINE:
+        assert found == content
+    elif image.code is Exit.PROBLEM and not belief.clean_checksum_ok(images.loaded(content)):
+        assert not Difference(images.loaded(content), after).changes["became_clean"].zeros
+    assert cli.run(["repair", str(path)]) == Exit.FINE
+
+
+@pytest.mark.parametrize("image", SMALL.values(), ids=SMALL)
+def test_marking_everything(tmp_path, image):
+    path, content = tmp_path / "log", image.recipe.content()
+    path.write_bytes(content)
+    with bounded():
+        status = cli.run(["mark", "--all", "--yes", str(path)])
+    assert status == readable(image)
+    found = path.read_bytes()
+    if status != Exit.FINE or image.belief not in belief.TAKES_CLEAN | belief.TAKES_BOTH:
+        assert found == content
+        return
+    after = images.loaded(found)
+    assert belief.judge(after) is image.belief
+    assert belief.clean_regions(after).ones == 0
+    assert after.sync is None or after.sync.read(0, MIB) == images.loaded(content).sync.read(0, MIB)
 
 
 # in processes of their own: the same from outside, and through a pipe
