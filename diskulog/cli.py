@@ -11,7 +11,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from diskulog import __version__
-from diskulog.commands import adopt, inspect, serve
+from diskulog.commands import adopt, inspect, replay, serve, trace
 from diskulog.commands.console import EXIT_CODES, complain, emit
 from diskulog.exits import Exit, exit_for
 from diskulog.failures import parser_complaint, sentence
@@ -44,6 +44,8 @@ for _command, _help in (
     (serve.serve, serve.HELP),
     (inspect.inspect, inspect.HELP),
     (adopt.adopt, adopt.HELP),
+    (trace.trace, trace.HELP),
+    (replay.replay, replay.HELP),
 ):
     app.command(help=_help)(_command)
 

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Listens beside the daemon: takes every request that the kernel multicasts, and answers none.
+
+Lives here: the loop, its limits, and how it is known that requests were lost. Does not know how a socket is opened, or
+where records go.
+"""
+
+import errno
+import math
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+from diskulog import wire
+from diskulog.sysfs import boot_id
+from diskulog.trace.record import End, Header, Heard, Lost, text
+from diskulog.trace.sinks import Sink
+from diskulog.wire import Request
+
+BUFFER_BYTES: Final = 64 * 1024 * 1024
+WAIT_SECONDS: Final = 0.2  # a signal is acted on within this time
+# After a burst it sleeps, so that the kernel wakes nobody for each request: that would slow the daemon down.
+_REST_SECONDS: Final = 0.005
+_DATAGRAM_BYTES: Final = 4096
+_BATCH: Final = 1024
+_SEQS: Final = 2**32
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is listened to, and for how long."""
+
+    seconds: float = math.inf
+    count: float = math.inf
+    uuid: bytes | None = None
+
+
+def header(limits: Limits, ring: int | None) -> Header:
+    """Say of which host and boot a trace that begins now is."""
+    uuid = None if limits.uuid is None else text(limits.uuid)
+    return Header(boot_id(), socket.gethostname(), os.uname().release, time.time(), uuid, ring)
+
+
+class Tracer:
+    """Takes requests from a socket and gives them to a sink, with their times and the gaps between them."""
+
+    def __init__(self, listener: socket.socket, sink: Sink, limits: Limits, now: Callable[[], float]) -> None:
+        """Take the socket, which must give up waiting now and then, and the monotonic clock in seconds."""
+        self._listener = listener
+        self._sink = sink
+        self._limits = limits
+        self._now = now
+        self._start_seconds = now()
+        self._next_seq: int | None = None  # the kernel numbers all its requests, over all logs
+        self._overran = False
+        self._stopping = False
+        self._write = False
+        self.requests = 0
+        self.lost = 0
+
+    def stop(self, *_: object) -> None:
+        """End soon; also as a signal's handler."""
+        self._stopping = True
+
+    def write_now(self, *_: object) -> None:
+        """Write soon what there is; also as a signal's handler."""
+        self._write = True
+
+    def run(self) -> None:
+        """Listen until a limit is reached or somebody says ``stop``.
+
+        Raises:
+            DeviceError: the sink takes nothing.
+        """
+        while not self._ends():
+            busy = self._take_batch()
+            self._sink.rest()
+            if self._write:
+                self._write = False
+                self._sink.write_now()
+            if busy:
+                time.sleep(_REST_SECONDS)
+        if self._overran:  # and nothing came after it, whose number would tell
+            self._sink.put(Lost(self._at(), None))
+        self._sink.put(End(self._at(), self.requests, self.lost))
+        self._sink.write_now()
+
+    def _at(self) -> float:
+        return self._now() - self._start_seconds
+
+    def _ends(self) -> bool:
+        return self._stopping or self.requests >= self._limits.count or self._at() >= self._limits.seconds
+
+    def _take_batch(self) -> bool:
+        """Take what there is, or wait for the first one; tell whether anything came."""
+        flags = 0
+        for _ in range(_BATCH):
+            try:
+                datagram, sender = self._listener.recvfrom(_DATAGRAM_BYTES, flags)
+            except BlockingIOError:
+                return bool(flags)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                self._overran = True
+            else:
+                if sender[0] == 0:  # the kernel; a process may send here too
+                    self._take(datagram)
+            flags = socket.MSG_DONTWAIT
+            if self._ends():
+                break
+        return True
+
+    def _take(self, datagram: bytes) -> None:
+        request, at = wire.unframe(datagram), self._at()
+        if isinstance(request, Request):
+            self._note_gap(request.seq, at)
+            if self._limits.uuid not in (None, request.uuid):
+                return
+        elif self._limits.uuid is not None or request is None:
+            return
+        self.requests += 1
+        self._sink.put(Heard(at, datagram))
+
+    def _note_gap(self, seq: int, at: float) -> None:
+        expected, self._next_seq = self._next_seq, (seq + 1) % _SEQS
+        gap = 0 if expected is None else (seq - expected) % _SEQS
+        if gap >= _SEQS // 2:  # numbered anew: the kernel's module was loaded again
+            gap = 0
+        if gap or self._overran:
+            self.lost += gap
+            self._sink.put(Lost(at, gap or None))
+        self._overran = False
+
+
+@contextmanager
+def signals(tracer: Tracer) -> Iterator[None]:
+    """Have SIGINT and SIGTERM end the tracer, and SIGUSR1 write."""
+    handlers: dict[int, Callable[[int, FrameType | None], None]] = {
+        signal.SIGINT: tracer.stop,
+        signal.SIGTERM: tracer.stop,
+        signal.SIGUSR1: tracer.write_now,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
