@@ -29,6 +29,7 @@ WAIT_SECONDS: Final = 0.2  # a signal is acted on within this time
 _REST_SECONDS: Final = 0.005
 _DATAGRAM_BYTES: Final = 4096
 _BATCH: Final = 1024
+_LAST_BATCHES: Final = 256
 _SEQS: Final = 2**32
 
 
@@ -78,7 +79,7 @@ class Tracer:
         Raises:
             DeviceError: the sink takes nothing.
         """
-        while not self._ends():
+        while not (self._stopping or self._full()):
             busy = self._take_batch()
             self._sink.rest()
             if self._write:
@@ -86,6 +87,7 @@ class Tracer:
                 self._sink.write_now()
             if busy:
                 time.sleep(_REST_SECONDS)
+        self._take_what_lies_there()
         if self._overran:  # and nothing came after it, whose number would tell
             self._sink.put(Lost(self._at(), None))
         self._sink.put(End(self._at(), self.requests, self.lost))
@@ -94,17 +96,23 @@ class Tracer:
     def _at(self) -> float:
         return self._now() - self._start_seconds
 
-    def _ends(self) -> bool:
-        return self._stopping or self.requests >= self._limits.count or self._at() >= self._limits.seconds
+    def _full(self) -> bool:
+        return self.requests >= self._limits.count or self._at() >= self._limits.seconds
 
-    def _take_batch(self) -> bool:
-        """Take what there is, or wait for the first one; tell whether anything came."""
-        flags = 0
+    def _take_what_lies_there(self) -> None:
+        # it was sent before somebody said stop; not for ever, since more may come all the time
+        for _ in range(_LAST_BATCHES):
+            if self._full() or not self._take_batch(socket.MSG_DONTWAIT):
+                break
+
+    def _take_batch(self, flags: int = 0) -> bool:
+        """Take what there is, by default wait for the first one; tell whether anything came."""
+        came = False
         for _ in range(_BATCH):
             try:
                 datagram, sender = self._listener.recvfrom(_DATAGRAM_BYTES, flags)
             except BlockingIOError:
-                return bool(flags)
+                break
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
@@ -112,10 +120,10 @@ class Tracer:
             else:
                 if sender[0] == 0:  # the kernel; a process may send here too
                     self._take(datagram)
-            flags = socket.MSG_DONTWAIT
-            if self._ends():
+            came, flags = True, socket.MSG_DONTWAIT
+            if self._full():
                 break
-        return True
+        return came
 
     def _take(self, datagram: bytes) -> None:
         request, at = wire.unframe(datagram), self._at()
