@@ -119,6 +119,8 @@ def _printed(trace: "Trace", wanted: _Wanted) -> Iterator[str]:
         yield text.line(trace.header, record)
         if shown == wanted.limit:
             return
+    if not trace.ended and trace.damage is None:
+        yield "the trace has no end: it is still being written, or its tracer was killed\n"
 
 
 def _policy(config: Path | None) -> "tuple[ClearPolicy, bool]":

@@ -15,6 +15,8 @@ from diskulog.commands import console
 from diskulog.errors import DeviceError
 from diskulog.exits import Exit, UsageError
 
+_MOST: Final = 10**9
+
 HELP: Final = f"""Record what the kernel asks a running daemon.
 
 Every request of every mirror is heard, with its time; the daemon does not know, and does nothing for it. Answers are
@@ -47,8 +49,8 @@ def trace(
     if out is None:
         raise UsageError("trace: --out FILE is missing: name a new file")
     for name, value in (("--ring", ring), ("--seconds", seconds), ("--count", count)):
-        if value is not None and not 0 < value < math.inf:
-            raise UsageError(f"trace: {name} {value}: must be more than 0")
+        if value is not None and not 0 < value <= _MOST:
+            raise UsageError(f"trace: {name} {value}: must be more than 0, and {_MOST} at most")
     from diskulog import process, transport
     from diskulog.trace import sinks, tracer
 

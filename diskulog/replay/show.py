@@ -99,7 +99,9 @@ def step_text(header: Header, step: Step | Lost) -> str:
     if isinstance(step, Lost):
         return f"{when}  ! {lost_text(step)}; from here on this is a guess\n"
     answers = ", ".join(answer(one).words for one in step.answers) or "no answer"
-    first = f"{asked(step.request):<{_ASKED_WIDTH}} = {answers}" if step.request else "time passes: clears that were held"
+    first = (
+        f"{asked(step.request):<{_ASKED_WIDTH}} = {answers}" if step.request else "time passes: clears that were held"
+    )
     lines = [f"{when}  {first}"]
     lines += [f"    mapping: {_changes(step.mapping)}"] if step.mapping else []
     if step.msyncs:

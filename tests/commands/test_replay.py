@@ -60,6 +60,13 @@ class TestPrinting:
         out = run("replay", trace, "--uuid", "other")[1]
         assert [line.split()[1:3] for line in out.splitlines()[1:]] == [["!", "2"], ["other", "FLUSH"], ["end:", "4"]]
 
+    def test_that_it_was_not_ended_is_said(self, run, trace):
+        write(trace, LIFE[:-1])
+        status, out, err = run("replay", trace)
+        assert (status, err) == (Exit.FINE, "")
+        assert out.endswith("the trace has no end: it is still being written, or its tracer was killed\n")
+        assert "no end" not in run("replay", trace, "--limit", "1")[1]
+
     def test_some_requests_of_it(self, run, trace):
         assert len(run("replay", trace, "--limit", "2")[1].splitlines()) == 3
         assert len(run("replay", trace, "--limit", "9")[1].splitlines()) == 7

@@ -114,6 +114,7 @@ def test_a_file_that_is_there_is_4_and_a_folder_that_is_not_2(run, steps, tmp_pa
         ("--out", "t", "--seconds", "nan"),
         ("--out", "t", "--seconds", "inf"),
         ("--out", "t", "--count", "x"),
+        ("--out", "t", "--ring", str(2**70)),
         ("--out", "t", "extra"),
     ],
     ids=" ".join,

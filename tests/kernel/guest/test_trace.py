@@ -141,6 +141,7 @@ def test_a_ring_keeps_the_last_requests_and_a_daemon_starts_beside_it(
     code, said = diskulog("replay", str(tracer.out))
     assert code == 0
     assert len(said.splitlines()) == 21
+    assert "no end" not in said
     assert "STATUS_INFO" in said
 
 
