@@ -14,7 +14,7 @@ from diskulog.errors import RefusedError
 from diskulog.exits import UsageError
 from diskulog.forensic import source
 from diskulog.forensic.source import FileSource
-from diskulog.units import MIB, SECTOR_BYTES, round_down, round_up
+from diskulog.units import MIB, SECTOR_BYTES, div_up, round_down, round_up
 
 PAGE_BYTES: Final = 4096
 
@@ -38,16 +38,15 @@ class Medium:
     def on_medium(self, offset_bytes: int, length_bytes: int) -> bytes:
         """Return what a power cut now would leave; beyond the end is zero."""
         end = offset_bytes + length_bytes
-        data = bytearray(self._image.read(offset_bytes, length_bytes).ljust(length_bytes, b"\0"))
-        for page in self._written(offset_bytes, end):
-            at = page * PAGE_BYTES
-            first, last = max(at, offset_bytes), min(at + PAGE_BYTES, end)
-            data[first - offset_bytes : last - offset_bytes] = self._pages[page][first - at : last - at]
-        return bytes(data)
-
-    def _written(self, start: int, end: int) -> Iterator[int]:
-        pages = range(start // PAGE_BYTES, -(-end // PAGE_BYTES))
-        return (page for page in pages if page in self._pages) if self._pages else iter(())
+        numbers = range(offset_bytes // PAGE_BYTES, div_up(end, PAGE_BYTES))
+        pages = [self._pages.get(number) for number in numbers]
+        if None in pages:
+            start, wanted = numbers.start * PAGE_BYTES, len(numbers) * PAGE_BYTES
+            there = self._image.read(start, wanted).ljust(wanted, b"\0") if wanted else b""
+            slices = (there[at : at + PAGE_BYTES] for at in range(0, wanted, PAGE_BYTES))
+            pages = [old if page is None else page for old, page in zip(slices, pages, strict=True)]
+        skip = offset_bytes % PAGE_BYTES
+        return b"".join(page for page in pages if page is not None)[skip : skip + length_bytes]
 
     def store(self, offset_bytes: int, data: bytes) -> None:
         """Write whole pages; the last one of the device may be short."""

@@ -7,10 +7,10 @@ files, or how a step is shown.
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from diskulog import ondisk
+from diskulog import ondisk, wire
 from diskulog.clears import ClearPolicy
 from diskulog.dirtylog import DirtyLog
 from diskulog.errors import RefusedError
@@ -24,10 +24,23 @@ from diskulog.server import Server
 from diskulog.store import DiskStore
 from diskulog.trace import record
 from diskulog.trace.record import Header
-from diskulog.wire import RequestType
+from diskulog.wire import Request
+from diskulog.wire import RequestType as _T
 from diskulog.world import World
 
 TICK_SECONDS: Final = 0.1  # as often as the daemon looks at its timers
+_QUESTIONS: Final = frozenset(
+    {
+        _T.GET_REGION_SIZE,
+        _T.IS_CLEAN,
+        _T.IN_SYNC,
+        _T.GET_RESYNC_WORK,
+        _T.GET_SYNC_COUNT,
+        _T.STATUS_INFO,
+        _T.STATUS_TABLE,
+        _T.IS_REMOTE_RECOVERING,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +90,7 @@ class Player:
             self._server.take_over(first.live, uuid, first.string + b"\0")
             self._lanes.run()
         for luid in first.loaded:
-            self._server.receive(record.datagram(luid, uuid, RequestType.CTR, first.string))
+            self._server.receive(record.datagram(luid, uuid, _T.CTR, first.string))
             self._lanes.run()
         self._answers.clear()
         return self._step(None)
@@ -87,7 +100,8 @@ class Player:
         yield from self.wait(at_seconds)
         self._server.receive(request)
         self._lanes.run()
-        yield self._step(request)
+        happened = self.medium.msyncs != self._msyncs or self._said
+        yield self._step(request) if happened or not _only_asks(request) else self._told(request)
 
     def wait(self, at_seconds: float) -> Iterator[Step]:
         """Let time pass; yield a step for each moment at which something changed."""
@@ -121,8 +135,11 @@ class Player:
         if msyncs:
             found = on_medium(self.medium)
             reached, self._on_medium = changes(self._on_medium, found), found
+        return replace(self._told(request), mapping=mapping, medium=reached, msyncs=msyncs)
+
+    def _told(self, request: bytes | None) -> Step:
         answers, self._answers = tuple(self._answers), []
-        return Step(self.now, request, answers, mapping, reached, msyncs, self._said.take())
+        return Step(self.now, request, answers, (), (), 0, self._said.take())
 
     def _bits(self) -> Bits:
         for entry in self._world.entries.values():
@@ -147,6 +164,12 @@ class Player:
 
     def _keep(self, opening: Opening) -> PlayedKept:
         return PlayedKept(opening.args.region_count)
+
+
+def _only_asks(datagram: bytes) -> bool:
+    """Tell whether a request changes no bit: large bitmaps need not be compared then."""
+    request = wire.unframe(datagram)
+    return isinstance(request, Request) and request.type in _QUESTIONS
 
 
 def _number(device: str) -> str:
