@@ -5,6 +5,7 @@ Lives here: its options, what it refuses before it listens. Does not know socket
 """
 
 import math
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Final
@@ -67,6 +68,7 @@ def trace(
         listener = transport.listener(tracer.BUFFER_BYTES, tracer.WAIT_SECONDS)
     except PermissionError as cause:
         raise DeviceError("cannot listen to the kernel's requests (CAP_NET_ADMIN is needed)", cause) from cause
+    os.nice(tracer.NICE)
     with listener:
         header = tracer.header(limits, ring)
         sink = sinks.FileSink(out, header) if ring is None else sinks.RingSink(out, header, ring)

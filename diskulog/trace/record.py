@@ -10,6 +10,7 @@ A trace is JSON, a line each, only ever appended to. The first line is the heade
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from diskulog import wire
@@ -87,7 +88,7 @@ def line(record: Record) -> str:
     """Return the line of a record."""
     at = round(record.at_seconds, 6)
     if isinstance(record, Heard):
-        return _line({"at": at, **_request_fields(record.datagram)})
+        return _heard_line(at, record.datagram)
     if isinstance(record, Lost):
         return _line({"at": at, "lost": record.requests})
     return _line({"at": at, "end": {"requests": record.requests, "lost": record.lost}})
@@ -97,19 +98,25 @@ def _line(fields: dict[str, Any]) -> str:
     return json.dumps(fields, separators=(",", ":")) + "\n"
 
 
-def _request_fields(heard: bytes) -> dict[str, Any]:
+def _heard_line(at: float, heard: bytes) -> str:
+    # what json.dumps would make of these fields, in a third of its time: this runs beside the daemon
     request = wire.unframe(heard)
-    if isinstance(request, Request) and _same(heard, _rebuild(request)):
-        known = 1 <= request.type <= RequestType.IS_REMOTE_RECOVERING
-        fields = {
-            "seq": request.seq,
-            "type": RequestType(request.type).name if known else request.type,
-            "luid": f"{request.luid:x}",
-            "uuid": text(request.uuid),
-            "data": request.data.hex(),
-        }
-        return fields if request.version == _PLAIN_VERSION else {**fields, "version": request.version}
-    return {"raw": heard.hex()}
+    if not isinstance(request, Request) or not _same(heard, _rebuild(request)):
+        return f'{{"at":{at},"raw":"{heard.hex()}"}}\n'
+    luid, uuid, version, seq, number, data, _ = request
+    special = "" if version == _PLAIN_VERSION else f',"version":{version}'
+    return (
+        f'{{"at":{at},"seq":{seq},"type":{_TYPES.get(number, number)},"luid":"{luid:x}","uuid":{_quoted(uuid)}'
+        f'{special},"data":"{data.hex()}"}}\n'
+    )
+
+
+_TYPES: Final = {int(kind): f'"{kind.name}"' for kind in RequestType}
+
+
+@lru_cache(maxsize=1024)
+def _quoted(uuid: bytes) -> str:
+    return json.dumps(text(uuid))
 
 
 def _same(one: bytes, other: bytes) -> bool:

@@ -7,12 +7,14 @@ Lives here: files that are made and written. Does not know who listens, or what 
 import os
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
 from diskulog.errors import DeviceError, RefusedError
 from diskulog.trace.record import Header, Record, header_line, line
 
+_LINES_A_WRITE: Final = 4096
 _MODE: Final = 0o600  # a luid is a kernel address
 
 
@@ -66,7 +68,7 @@ class RingSink:
         """Make the file, with a header alone; raises as ``FileSink`` does."""
         self._path = path
         self._header = header_line(header)
-        self._lines: deque[str] = deque(maxlen=size)
+        self._records: deque[Record] = deque(maxlen=size)
         fd = _create(path)
         try:
             _write(path, fd, [self._header])
@@ -75,7 +77,7 @@ class RingSink:
 
     def put(self, record: Record) -> None:
         """Take a record in the place of the oldest."""
-        self._lines.append(line(record))
+        self._records.append(record)  # made a line only when it is written
 
     def rest(self) -> None:
         """Do nothing."""
@@ -86,7 +88,10 @@ class RingSink:
         fd = _create(beside)
         try:
             try:
-                _write(beside, fd, [self._header, *self._lines])
+                _write(beside, fd, [self._header])
+                records = iter(self._records)
+                while lines := [line(record) for record in islice(records, _LINES_A_WRITE)]:
+                    _write(beside, fd, lines)
                 _sync(beside, fd)
             finally:
                 os.close(fd)

@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,9 @@ from diskulog.wire import Request
 BUFFER_BYTES: Final = 64 * 1024 * 1024
 WAIT_SECONDS: Final = 0.2  # a signal is acted on within this time
 # After a burst it sleeps, so that the kernel wakes nobody for each request: that would slow the daemon down.
-_REST_SECONDS: Final = 0.005
+_REST_SECONDS: Final = 0.01
+NICE: Final = 10  # the daemon goes first
+_CN_HEADER: Final = struct.Struct("=16xIII")  # idx, val, seq
 _DATAGRAM_BYTES: Final = 4096
 _BATCH: Final = 1024
 _LAST_BATCHES: Final = 256
@@ -126,15 +129,21 @@ class Tracer:
         return came
 
     def _take(self, datagram: bytes) -> None:
-        request, at = wire.unframe(datagram), self._at()
-        if isinstance(request, Request):
-            self._note_gap(request.seq, at)
-            if self._limits.uuid not in (None, request.uuid):
-                return
-        elif self._limits.uuid is not None or request is None:
+        if len(datagram) < wire.CN_HEADER_BYTES:
+            return
+        idx, val, seq = _CN_HEADER.unpack_from(datagram)
+        if idx != wire.CN_IDX_DM or val != wire.CN_VAL_DM_USERSPACE_LOG:
+            return
+        at = self._at()
+        self._note_gap(seq, at)
+        if self._limits.uuid is not None and not self._is_wanted(datagram):
             return
         self.requests += 1
         self._sink.put(Heard(at, datagram))
+
+    def _is_wanted(self, datagram: bytes) -> bool:
+        request = wire.unframe(datagram)
+        return isinstance(request, Request) and request.uuid == self._limits.uuid
 
     def _note_gap(self, seq: int, at: float) -> None:
         expected, self._next_seq = self._next_seq, (seq + 1) % _SEQS

@@ -44,6 +44,7 @@ def steps(monkeypatch):
 
     monkeypatch.setattr(transport, "somebody_answers", lambda: True)
     monkeypatch.setattr(transport, "listener", listener)
+    monkeypatch.setattr(os, "nice", lambda by: seen.append(by))
     monkeypatch.setattr(process, "give_up_answering", lambda: seen.append("gave up"))
     return seen
 
@@ -63,6 +64,7 @@ def test_it_writes_what_it_hears_until_a_signal(run, steps, tmp_path, options):
     assert header.ring == (100 if options else None)
     assert steps[0] == "gave up"  # before a daemon could see it
     assert steps[1].closed
+    assert steps[2] == tracer.NICE
 
 
 def test_one_log_or_some_requests(run, steps, tmp_path):
@@ -100,7 +102,7 @@ def test_a_file_that_is_there_is_4_and_a_folder_that_is_not_2(run, steps, tmp_pa
     assert run("trace", "--out", tmp_path / "t")[0] == Exit.REFUSED
     assert (tmp_path / "t").read_text() == "mine"
     assert run("trace", "--out", tmp_path / "no" / "where")[0] == Exit.USAGE
-    assert steps[-1].closed
+    assert steps[1].closed
 
 
 @pytest.mark.parametrize(
