@@ -153,8 +153,7 @@ def opened(name: str) -> Iterator[Medium]:
     if name == source.STDIN:
         raise UsageError("replay reads its image more than once: name a file, not '-'")
     with source.opened(name) as found:
-        if not isinstance(found, FileSource):
-            raise UsageError(f"{name} is no image: name a file")
+        assert isinstance(found, FileSource)  # anything else is standard input
         if found.holders:
             held = ", ".join(found.holders)
             raise RefusedError(name, f"is in use by {held} and changes", "copy it (dd), and name the copy")

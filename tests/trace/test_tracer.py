@@ -104,7 +104,9 @@ def test_a_process_is_not_heard():
 
 def test_what_is_no_request_is_kept_when_all_logs_are():
     unreadable = asked(5)[:100]
-    _, sink = run(unreadable, b"no connector's", asked(6))
+    others = bytearray(asked(5))
+    others[16] = 8
+    _, sink = run(unreadable, b"no connector's", bytes(others), asked(6))
     assert [record.datagram for record in sink.records[:-1]] == [unreadable, asked(6)]
     assert run(unreadable, limits=Limits(uuid=b"u"))[0].requests == 0
 
