@@ -13,7 +13,7 @@ from diskulog.work import Work
 
 
 class PlayedMirror:
-    """A mirror whose legs never fail. ``unheard`` says that requests were lost: it may have been resumed unheard."""
+    """A mirror whose legs never fail. ``unheard`` says that requests were lost since its log was closed."""
 
     def __init__(self) -> None:
         """Begin with nothing lost."""
@@ -34,7 +34,8 @@ class PlayedMirror:
         return True
 
     def close(self) -> None:
-        """Do nothing."""
+        """Know that its log is closed: it is suspended, or new."""
+        self.unheard = False
 
 
 class PlayedLatch:

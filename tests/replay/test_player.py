@@ -168,6 +168,15 @@ def test_after_a_loss_a_suspended_log_may_run(play):
     assert step.medium == (Change("clean", (), ((7, 8),)),)
 
 
+def test_a_suspend_after_a_loss_was_heard(play):
+    player, ask, _ = play(images.diskulog(100), MIDDLE)
+    player.lose()
+    ask(PRESUSPEND)
+    ask(POSTSUSPEND)
+    (step,) = ask(FLUSH, region(7))
+    assert (step.mapping, step.medium) == ((), ())
+
+
 def test_time_never_goes_back(play):
     player, ask, _ = play(images.diskulog(100), MIDDLE)
     ask(FLUSH, at=9.0)

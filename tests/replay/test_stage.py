@@ -62,3 +62,4 @@ def test_the_mirror_is_suspended_unless_a_resume_may_have_been_lost():
     mirror.unheard = True
     assert not mirror.suspended()
     mirror.close()
+    assert mirror.suspended()
