@@ -110,10 +110,10 @@ class Tracer:
 
     def _take_batch(self, flags: int = 0) -> bool:
         """Take what there is, by default wait for the first one; tell whether anything came."""
-        came = False
+        came, most, hear = False, self._limits.count, self._listener.recvfrom
         for _ in range(_BATCH):
             try:
-                datagram, sender = self._listener.recvfrom(_DATAGRAM_BYTES, flags)
+                datagram, sender = hear(_DATAGRAM_BYTES, flags)
             except BlockingIOError:
                 break
             except OSError as error:
@@ -124,7 +124,7 @@ class Tracer:
                 if sender[0] == 0:  # the kernel; a process may send here too
                     self._take(datagram)
             came, flags = True, socket.MSG_DONTWAIT
-            if self._full():
+            if self.requests >= most:
                 break
         return came
 
