@@ -11,7 +11,21 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from diskulog import __version__
-from diskulog.commands import adopt, check, diff, dump, format, inspect, mark, repair, restore, serve, verify
+from diskulog.commands import (
+    adopt,
+    check,
+    diff,
+    dump,
+    format,
+    inspect,
+    mark,
+    repair,
+    replay,
+    restore,
+    serve,
+    trace,
+    verify,
+)
 from diskulog.commands.console import EXIT_CODES, complain, emit
 from diskulog.exits import Exit, exit_for
 from diskulog.failures import parser_complaint, sentence
@@ -52,6 +66,8 @@ for _name, _command, _help in (
     ("adopt", adopt.adopt, adopt.HELP),
     ("mark", mark.mark, mark.HELP),
     ("verify", verify.verify, verify.HELP),
+    ("trace", trace.trace, trace.HELP),
+    ("replay", replay.replay, replay.HELP),
 ):
     app.command(_name, help=_help)(_command)
 

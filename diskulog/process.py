@@ -11,6 +11,7 @@ import mmap
 import os
 import signal
 import socket
+import struct
 import threading
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,8 @@ _NEEDED: Final = {
     "CAP_SYS_ADMIN": (21, "without it the kernel drops every reply unread"),
     "CAP_SYS_RESOURCE": (24, "marks the daemon as part of the I/O path (PR_SET_IO_FLUSHER)"),
 }
+_CAP_SYS_ADMIN: Final = 21
+_CAPABILITY_VERSION: Final = 0x20080522  # linux/capability.h, _LINUX_CAPABILITY_VERSION_3: two words of each set
 _PR_SET_IO_FLUSHER: Final = 57
 _PR_SET_PDEATHSIG: Final = 1
 _MCL_CURRENT_AND_FUTURE: Final = 3
@@ -59,6 +62,19 @@ def become_io_path() -> None:
     gc.collect()
     gc.freeze()
     _check(_libc.mlockall(_MCL_CURRENT_AND_FUTURE), "mlockall")
+
+
+def give_up_answering() -> None:
+    """Drop CAP_SYS_ADMIN for good: the kernel takes no reply of this process, and a daemon may start beside it.
+
+    Raises OSError.
+    """
+    header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
+    sets = ctypes.create_string_buffer(24)  # effective, permitted, inheritable, twice
+    _check(_libc.capget(header, sets), "capget")
+    first = [word & ~(1 << _CAP_SYS_ADMIN) for word in struct.unpack_from("=3I", sets)]
+    struct.pack_into("=3I", sets, 0, *first)
+    _check(_libc.capset(header, sets), "capset")
 
 
 def die_with_parent(parent: int) -> None:

@@ -53,28 +53,10 @@ class Transport:
             RefusedError: another daemon serves already, or there is no connector here.
             PermissionError: a capability is missing.
         """
-        try:
-            # pyroute2's own classes put an event loop around the socket; this is the plain one it makes for them
-            self._socket: socket.socket = netns.create_socket(
-                family=socket.AF_NETLINK, socket_type=socket.SOCK_DGRAM, proto=NETLINK_CONNECTOR
-            )
-        except OSError as error:
-            raise RefusedError(
-                "netlink connector", f"cannot be opened: {error.strerror}", "run in the initial network namespace"
-            ) from error
-        try:
-            # groups=0: nl_groups is a bit mask, and 7 would join 1, 2 and 3
-            self._socket.bind((0, 0))
-            self.port = self._socket.getsockname()[0]
-            # the buffer first: a request that comes right after joining must fit
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer_bytes)
-            self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, CN_IDX_DM)
-            self._socket.setblocking(True)
-            self._wait_seconds = 0.0
-            self.wait_at_most(_NO_TIME_SECONDS)
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = _joined(receive_buffer_bytes)
+        self.port = self._socket.getsockname()[0]
+        self._wait_seconds = 0.0
+        self.wait_at_most(_NO_TIME_SECONDS)
         self._handover = handover
         self._complain = Complaints(logger, time.monotonic)
         self._woken = False
@@ -198,6 +180,45 @@ class Transport:
     def close(self) -> None:
         """Leave the group and close."""
         self._socket.close()
+
+
+def _joined(receive_buffer_bytes: int) -> socket.socket:
+    try:
+        # pyroute2's own classes put an event loop around the socket; this is the plain one it makes for them
+        made: socket.socket = netns.create_socket(
+            family=socket.AF_NETLINK, socket_type=socket.SOCK_DGRAM, proto=NETLINK_CONNECTOR
+        )
+    except OSError as error:
+        raise RefusedError(
+            "netlink connector", f"cannot be opened: {error.strerror}", "run in the initial network namespace"
+        ) from error
+    try:
+        # groups=0: nl_groups is a bit mask, and 7 would join 1, 2 and 3
+        made.bind((0, 0))
+        # the buffer first: a request that comes right after joining must fit
+        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer_bytes)
+        made.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, CN_IDX_DM)
+        made.setblocking(True)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def listener(receive_buffer_bytes: int, wait_seconds: float) -> socket.socket:
+    """Open a socket that hears what the daemon is asked, and waits so long for it; nothing is to be sent on it.
+
+    Raises:
+        RefusedError, PermissionError: as ``Transport`` does.
+    """
+    made = _joined(receive_buffer_bytes)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(wait_seconds))
+    return made
+
+
+def somebody_answers() -> bool:
+    """Tell whether a process that could answer is in the group."""
+    return any(_may_answer(pid) for pid in _listeners())
 
 
 def _timeval(seconds: float) -> bytes:

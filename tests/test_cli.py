@@ -19,7 +19,10 @@ from diskulog.forensic import bitmap, image
 from diskulog.ondisk import State
 from tests import images
 
-COMMANDS = ("serve", "inspect", "adopt", "verify")
+COMMANDS = (
+    *("serve", "inspect", "check", "dump", "restore", "diff", "repair", "format", "adopt", "mark", "verify"),
+    *("trace", "replay"),
+)
 READERS = (("inspect",), ("inspect", "--json"), ("inspect", "--map"), ("adopt", "--dry-run"))
 ROOT = Path(__file__).parent.parent
 
@@ -80,6 +83,8 @@ def test_help_lists_the_commands_and_each_option_of_the_contract(run):
     )  # fmt: skip
     assert all(option in run("adopt", "--help")[1] for option in ("--uuid NEW", "--yes", "--dry-run"))
     assert "--config FILE" in run("serve", "--help")[1]
+    assert all(option in run("trace", "--help")[1] for option in ("--out FILE", "--ring N", "--uuid U", "--count N"))
+    assert all(option in run("replay", "--help")[1] for option in ("--step", "--json", "--limit N", "--out-image FILE"))
 
 
 def test_the_exit_codes_in_the_help_are_the_table():

@@ -40,6 +40,7 @@ RUNS = {
     "image": 300,
     "inspect": 30,
     "config": 4000,
+    "trace": 150,
 }
 
 

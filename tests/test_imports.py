@@ -68,11 +68,13 @@ DAEMON_SIDE = [
     "journal",
 ]
 
+# what hears, reads and replays; replay is the one place where the daemon's side and the forensic side meet
+READING_SIDE = ["diskulog.forensic", "diskulog.trace", "diskulog.replay"]
 COMMAND_LINE = ["diskulog.cli", "diskulog.commands", "diskulog.failures", "typer"]
 
 # module or package -> what it must not import, at any place in it
 MUST_NOT = {
-    **{name: [*WORLD, "diskulog.forensic", *COMMAND_LINE, "diskulog.config", "diskulog.daemon"] for name in PURE},
+    **{name: [*WORLD, *READING_SIDE, *COMMAND_LINE, "diskulog.config", "diskulog.daemon"] for name in PURE},
     "forensic": [
         f"diskulog.{name}"
         for name in [
@@ -88,9 +90,18 @@ MUST_NOT = {
             "mirror",
             "cli",
             "commands",
+            "trace",
+            "replay",
         ]
     ],
-    **{name: ["diskulog.forensic", *COMMAND_LINE] for name in DAEMON_SIDE if name not in PURE},
+    "trace": [
+        f"diskulog.{name}" for name in [*DAEMON_SIDE, "replay", "config"] if name not in ("wire", "errors", "units")
+    ]
+    + ["pyroute2", *COMMAND_LINE],
+    # it plays what the daemon has of the world, and touches none of that
+    "replay": [f"diskulog.{name}" for name in [*DAEMON_SIDE, "config"] if name not in PURE]
+    + ["pyroute2", *COMMAND_LINE],
+    **{name: [*READING_SIDE, *COMMAND_LINE] for name in DAEMON_SIDE if name not in PURE},
     "config": ["diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
     "exits": ["diskulog.daemon", "diskulog.forensic", *COMMAND_LINE],
     "failures": ["diskulog.cli", "diskulog.commands", "diskulog.daemon", "diskulog.forensic"],
@@ -132,11 +143,15 @@ LAZY = {
     "commands": [
         "diskulog.daemon",
         "diskulog.supervisor",
-        "pyroute2",
-        "pydantic",
+        "diskulog.transport",
+        "diskulog.process",
+        "diskulog.trace",
+        "diskulog.replay",
         "diskulog.forensic.model",
         "diskulog.forensic.raw",
         "diskulog.forensic.picture",
+        "pyroute2",
+        "pydantic",
     ]
 }
 

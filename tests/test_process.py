@@ -5,6 +5,9 @@ import fcntl
 import gc
 import os
 import socket
+import struct
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -55,6 +58,44 @@ class TestPrivileges:
 
     def test_this_process_can_be_judged(self):
         assert all(isinstance(line, str) for line in process.missing_privileges())
+
+
+class TestGivingUpAnswering:
+    def test_the_capability_to_answer_goes_from_every_set_and_no_other(self, monkeypatch):
+        class Libc:
+            def capget(self, header, sets):
+                assert struct.unpack("=Ii", header) == (0x20080522, 0)
+                struct.pack_into("=6I", sets, 0, *range(0xFFFFFFFA, 0x100000000))
+                return 0
+
+            def capset(self, header, sets):
+                self.written = struct.unpack_from("=6I", sets)
+                return 0
+
+        libc = Libc()
+        monkeypatch.setattr(process, "_libc", libc)
+        process.give_up_answering()
+        keeps = [word & ~(1 << 21) for word in range(0xFFFFFFFA, 0xFFFFFFFD)]
+        assert libc.written == (*keeps, *range(0xFFFFFFFD, 0x100000000))
+
+    def test_in_a_process_of_its_own(self):
+        script = (
+            "from diskulog import process, transport; process.give_up_answering(); print(transport._may_answer({}))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script.format("'self'")], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.stdout, done.stderr) == ("False\n", "")
+
+    @pytest.mark.parametrize("call", ["capget", "capset"])
+    def test_a_refusal_is_raised(self, monkeypatch, call):
+        class Libc:
+            def __getattr__(self, name):
+                return lambda *_: -1 if name == call else 0
+
+        monkeypatch.setattr(process, "_libc", Libc())
+        with pytest.raises(OSError, match=call):
+            process.give_up_answering()
 
 
 class Libc:

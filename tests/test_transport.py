@@ -404,6 +404,29 @@ class TestTheRealSocket:
             refuse_beside_another()
 
 
+class TestListening:
+    def test_a_listener_joins_as_the_daemon_does_and_waits_so_long(self, monkeypatch):
+        sock = ScriptedSocket()
+        monkeypatch.setattr(module.netns, "create_socket", lambda **_: sock)
+        assert module.listener(BUFFER, 0.5) is sock
+        assert sock.bound == (0, 0)
+        half = struct.pack("@ll", 0, 500000)
+        assert sock.options == [
+            (socket.SOL_SOCKET, 33, BUFFER),
+            (270, 1, 7),
+            (socket.SOL_SOCKET, socket.SO_RCVTIMEO, half),
+        ]
+        assert sock.blocking
+
+    def test_a_missing_capability_closes_it(self, monkeypatch):
+        sock = ScriptedSocket()
+        sock.option_failure = PermissionError(errno.EPERM, "Operation not permitted")
+        monkeypatch.setattr(module.netns, "create_socket", lambda **_: sock)
+        with pytest.raises(PermissionError):
+            module.listener(BUFFER, 0.5)
+        assert sock.closed
+
+
 class TestNeighbours:
     @pytest.fixture(autouse=True)
     def proc(self, tmp_path, monkeypatch):
@@ -436,6 +459,13 @@ class TestNeighbours:
             f"netlink group 7: process {os.getpid()} ({name}) is listening and may answer requests; "
             "stop it; two daemons would answer each other's logs"
         )
+
+    def test_somebody_answers_when_one_of_them_may(self, proc, monkeypatch):
+        monkeypatch.setattr(module, "_owner", {777: 4242, 780: 5000}.get)
+        monkeypatch.setattr(module, "_may_answer", lambda pid: pid == 5000)
+        assert module.somebody_answers()
+        monkeypatch.setattr(module, "_may_answer", lambda _: False)
+        assert not module.somebody_answers()
 
     def test_a_process_that_only_listens_is_warned_about(self, monkeypatch, caplog):
         monkeypatch.setattr(module, "_owner", {777: os.getpid(), 780: 2**22 + 1}.get)

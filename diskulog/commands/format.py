@@ -22,8 +22,8 @@ already, byte by byte: a region that is wrongly called so is never copied.
 
 \b
 Examples:
-  diskulog format /dev/vg/home_mlog --uuid home --region-size 1024 --regions 20480
-  diskulog format --dry-run log.img --uuid home --region-size 1024 --regions 20480
+  diskulog format /dev/vg/mlog --uuid home --region-size 1024 --regions 20480
+  diskulog format --dry-run a.img --uuid u --region-size 1024 --regions 20480
 {console.EXIT_CODES}"""
 
 

@@ -122,6 +122,27 @@ change_toml = _words(
 )
 
 
+_TRACE_WORDS = (
+    b"CTR DTR PRESUSPEND POSTSUSPEND RESUME IN_SYNC FLUSH MARK_REGION CLEAR_REGION SET_REGION_SYNC GET_RESYNC_WORK "
+    b'"lost" "raw" "end" "at" "type" "seq" "version" null -1 1e9 1e300 NaN 0 5 200 {} [ " : , '
+    b"0500000000000000 05000000000000000100000000000000 31303234206469736b20372e32203136"
+).split(b" ")
+
+
+def change_trace(chance: Chance, data: bytearray) -> None:
+    """Put a word in the place of another, or repeat or drop a line."""
+    pieces = re.split(rb"([{}\[\]\":,\n]+)", bytes(data))
+    at = chance.randrange(len(pieces))
+    if chance.random() < 0.7:
+        pieces[at] = chance.choice(_TRACE_WORDS)
+        data[:] = b"".join(pieces)
+        return
+    lines = bytes(data).splitlines(keepends=True) or [b""]
+    at = chance.randrange(len(lines))
+    lines[at : at + 1] = [lines[chance.randrange(len(lines))]] * chance.choice((0, 1, 2, 30))
+    data[:] = b"".join(lines)
+
+
 def _log_fields() -> tuple[tuple[int, int], ...]:
     found, at = [(0, 4), (4, 4), (8, 8), (8, 8), (8, 8)], ondisk.EXTENSION_OFFSET_BYTES
     for _, code in ondisk.EXTENSION_FIELDS:

@@ -24,6 +24,7 @@ from tools.fuzzing.changes import (
     change_program,
     change_table,
     change_toml,
+    change_trace,
     leave,
     mend_frame,
     mend_log,
@@ -31,6 +32,7 @@ from tools.fuzzing.changes import (
 from tools.fuzzing.logs import run_image, run_inspect, run_ondisk, run_store
 from tools.fuzzing.parsers import run_config, run_ctr, run_wire
 from tools.fuzzing.programs import run_handover, run_server
+from tools.fuzzing.traces import run_trace
 
 DEADLINE_SECONDS = 5.0  # of processor time, for one input: a busy machine makes no hang
 AGAIN_SECONDS = 0.001  # of processor time, until a deadline that came at a bad moment comes again
@@ -128,5 +130,6 @@ TARGETS = {
         Target(run_image, "log", change_log, mend_log),
         Target(run_inspect, "log", change_log, mend_log),
         Target(run_config, "config", change_toml),
+        Target(run_trace, "trace", change_trace),
     )
 }
