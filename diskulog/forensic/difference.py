@@ -6,7 +6,7 @@ devices, images or dumps.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -99,13 +99,6 @@ def as_json(found: Difference) -> Iterator[str]:
     yield json.dumps(document)[:-1]
     for name, regions in found.changes.items():
         yield f', "{name}": ['
-        yield from _listed(f"[{first}, {count}]" for first, count in regions.ranges())
+        yield from dump.listed(f"[{first}, {count}]" for first, count in regions.ranges())
         yield "]"
     yield "}\n"
-
-
-def _listed(written: Iterable[str]) -> Iterator[str]:
-    before = ""
-    for each in written:
-        yield before + each
-        before = ", "

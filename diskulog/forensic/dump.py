@@ -74,7 +74,7 @@ def as_json(image: Image, exit_status: int = 0) -> Iterator[str]:
     yield json.dumps(document, indent=1)[:-2]
     for kind, regions in _kinds(image):
         yield f',\n "{kind}": ['
-        yield from _listed(f"\n  [{first}, {length}]" for first, length in regions.ranges())
+        yield from listed(f"\n  [{first}, {length}]" for first, length in regions.ranges())
         yield "]"
     yield "\n}\n"
 
@@ -86,7 +86,8 @@ def _kinds(image: Image) -> Iterator[tuple[str, Regions]]:
             yield kind, Regions(image.bit_count, (bitmap,))
 
 
-def _listed(written: Iterable[str]) -> Iterator[str]:
+def listed(written: Iterable[str]) -> Iterator[str]:
+    """Put commas between the elements of a JSON list, however many there are."""
     before = ""
     for each in written:
         yield before + each
