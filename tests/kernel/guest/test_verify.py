@@ -45,17 +45,17 @@ def test_a_mirror_in_use_is_equal_and_a_planted_difference_is_found(mirror: Mirr
     mirror.create(table(mirror))
     mirror.wait_in_sync()
     region, count = mirror.region_bytes, mirror.region_count
-    # some regions are clean when verify begins, and written when it comes to them
-    with Writer(mirror.device, blocks(mirror.length * SECTOR_BYTES), pause_seconds=0.03) as writer:
+    # some regions are clean when verify begins, and one leg has a write that the other has not when it comes to them
+    with Writer(mirror.device, blocks(mirror.length * SECTOR_BYTES)) as writer:
         until("writes go on", lambda: writer.count > 50)
         began = writer.count
-        seen = [verify("--mirror", mirror.name) for _ in range(15)]
+        seen = [verify("--mirror", mirror.name) for _ in range(20)]
         assert writer.count > began
     for found in seen:
         assert found["differing"] == []
         assert found["log"]["live"] is True
         assert found["compared_count"] + found["dirty_count"] + found["changed_count"] == count
-        assert found["compared_count"] > 0
+    assert sum(found["compared_count"] for found in seen) > count
     settled(mirror)
     plant(mirror, 1, 37 * region + 12345)
     plant(mirror, 1, 38 * region)
