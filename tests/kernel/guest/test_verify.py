@@ -24,7 +24,7 @@ def verify(*words: str, expect: int = 0) -> dict[str, object]:
 
 
 def wandering(mirror: Mirror) -> list[int]:
-    """Offsets that stay in a region for a while: most regions are clean, and one leg may be a write behind the other."""
+    """Offsets that stay in a region for a while, so that most are clean; one leg may be a write behind the other."""
     size = mirror.region_bytes
     return [
         region * size + number * BLOCK_BYTES % size for region in range(mirror.region_count) for number in range(64)
