@@ -22,7 +22,7 @@ HELP: Final = f"""Record what the kernel asks a running daemon.
 
 Every request of every mirror is heard, with its time; the daemon does not know, and does nothing for it. Answers are
 not heard, for they go to the kernel alone: 'diskulog replay' computes them. A mark in the trace says where requests
-were lost, and how many. Without --out they are printed. Ends with SIGINT, SIGTERM or a limit.
+were lost, and how many. 'replay' without an image prints a trace. Ends with SIGINT, SIGTERM or a limit.
 
 The file is readable by its owner only. Put it on no device whose mirror is recorded: each write would be heard, and
 written. While this runs and no daemon does, whatever needs one waits, instead of failing at once.
