@@ -28,6 +28,8 @@ EXTENSION_BYTES: Final = 512
 CLEAN_OFFSET_BYTES: Final = 1024
 HEAD_BYTES: Final = CLEAN_OFFSET_BYTES  # header, reserved, extension
 SYNC_ALIGN_BYTES: Final = 4096
+# the first bytes of a device while a command writes a log there: no header of anybody's, and not blank
+STOPPED: Final = b"diskulog was writing a log here and did not come to its end\n"
 BLANK_CHECK_BYTES: Final = 1024 * 1024
 
 EXTENSION_MAGIC: Final = b"diskulog"

@@ -6,6 +6,7 @@ ioctl may hang).
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -32,19 +33,13 @@ def _with_dm_name(path: Path) -> str:
     return f"{path.name} ({name})"
 
 
-def loops_on(fd: int) -> tuple[str, ...]:
-    """Name the loop devices whose backing file is the open one: ``loop3``."""
-    found = os.fstat(fd)
-    return tuple(
-        device.name for device in sorted(LOOPS.glob("loop*")) if _is_file(device / "loop" / "backing_file", found)
-    )
-
-
-def _is_file(backing: Path, found: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(Path(backing.read_text().rstrip("\n")).stat(), found)
-    except (OSError, ValueError):  # not attached, a file that was removed, another mount namespace
-        return False
+def loops() -> tuple[tuple[str, str], ...]:
+    """List the loop devices that have a backing file, as (``loop3``, the file's name as the kernel tells it)."""
+    found = []
+    for device in sorted(LOOPS.glob("loop*")):
+        with suppress(OSError):  # not attached
+            found.append((device.name, (device / "loop" / "backing_file").read_text(errors="replace").rstrip("\n")))
+    return tuple(found)
 
 
 def node(number: str) -> str | None:

@@ -33,7 +33,9 @@ def adopt(
 ) -> None:
     """Take a log back from the kernel's own."""
     with writing.opened(device, write=not dry_run) as log:
-        plan = adoption.plan(image.load(log), uuid, log.block_bytes)
+        found = image.load(log)
+        console.warn_of_another_host(found)
+        plan = adoption.plan(found, uuid, log.block_bytes)
         if plan.warning:
             console.complain(f"warning: {plan.warning}")
         if plan.sector is not None:

@@ -17,7 +17,9 @@ from diskulog.exits import exit_for
 from diskulog.failures import sentence
 from diskulog.forensic import chart
 from diskulog.forensic.chart import Terminal
+from diskulog.forensic.image import Image
 from diskulog.forensic.text import printable
+from diskulog.ondisk import State
 
 EXIT_CODES: Final = """
 \b
@@ -44,6 +46,13 @@ def go_on(device: str, summary: str, *, yes: bool, dry_run: bool) -> bool:
 def say(device: str, sentence: str) -> None:
     """Write one line about a device to standard output."""
     emit(printable(f"{device}: {sentence}") + "\n")
+
+
+def warn_of_another_host(found: Image) -> None:
+    """Say that a log may be in use where nobody can see it from here."""
+    extension = found.extension
+    if extension and extension.state is State.OPEN and extension.host_name not in ("", os.uname().nodename):
+        complain(f"warning: {found.name} was not closed on host {extension.host_name}: is it in use there?")
 
 
 @contextmanager

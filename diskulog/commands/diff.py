@@ -9,8 +9,8 @@ from typing import Annotated, Final
 import typer
 
 from diskulog.commands import console, options
-from diskulog.exits import UsageError
-from diskulog.forensic import difference, either
+from diskulog.exits import Exit, UsageError
+from diskulog.forensic import difference, either, repair
 
 HELP: Final = f"""Show what changed from one log to another.
 
@@ -38,12 +38,16 @@ def diff(
 ) -> None:
     """Show what changed between two logs."""
     both = [*([since] if since is not None else []), *(names or [])]
-    if len(both) != 2:
-        raise UsageError("diff: name two of devices, images and dumps, the earlier one first")
-    if both == ["-", "-"]:
-        raise UsageError("diff: only one of them can be standard input")
     with console.json_of_failures("diff", as_json):
-        before, after = (either.load(name) for name in both)
-    found = difference.Difference(before, after)
-    console.stream(difference.as_json(found) if as_json else difference.text(found, limit))
-    raise typer.Exit(found.exit_status)
+        if len(both) != 2:
+            raise UsageError("diff: name two of devices, images and dumps, the earlier one first")
+        if both == ["-", "-"]:
+            raise UsageError("diff: only one of them can be standard input")
+        logs = [repair.believable(either.load(name)) for name in both]
+    for name, (_, reasons) in zip(both, logs, strict=True):
+        if reasons:
+            console.complain(f"warning: {name}: {'; '.join(reasons)}: compared is what 'diskulog repair' makes of it")
+    found = difference.Difference(logs[0][0], logs[1][0])
+    status = Exit.PROBLEM if any(reasons for _, reasons in logs) else found.exit_status
+    console.stream(difference.as_json(found, status) if as_json else difference.text(found, limit))
+    raise typer.Exit(status)

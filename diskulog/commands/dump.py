@@ -10,8 +10,8 @@ import typer
 
 from diskulog.commands import console, options
 from diskulog.exits import Exit
-from diskulog.forensic import belief, image, repair, source
 from diskulog.forensic import dump as dumping
+from diskulog.forensic import image, repair, source
 
 HELP: Final = f"""Print a log as text, for version control, and for 'restore'.
 
@@ -29,10 +29,9 @@ def dump(device: options.Device, as_json: options.AsJson = False) -> None:
     """Print a log as text."""
     with console.json_of_failures("dump", as_json), source.opened(device) as log:
         found = image.load(log)
-    status = Exit.FINE
-    if belief.judge(found) not in belief.TAKES_CLEAN | belief.TAKES_BOTH:
-        plan = repair.plan(repair.Found(found), None)
-        console.complain(f"warning: {device}: {'; '.join(plan.reasons)}: dumped is what 'diskulog repair' makes of it")
-        found, status = plan.image or found, Exit.PROBLEM
+        found, reasons = repair.believable(found)
+    if reasons:
+        console.complain(f"warning: {device}: {'; '.join(reasons)}: dumped is what 'diskulog repair' makes of it")
+    status = Exit.PROBLEM if reasons else Exit.FINE
     console.stream(dumping.as_json(found, status) if as_json else dumping.text(found))
     raise typer.Exit(status)

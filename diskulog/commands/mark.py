@@ -46,6 +46,7 @@ def mark(
     spans = [(option, quantity.spans(words, option)) for option, words in named]
     with writing.opened(device, write=not dry_run) as log:
         found = image.load(log)
+        console.warn_of_another_host(found)
         ranges = [(0, found.bit_count - 1)] if everything and found.bit_count else []
         for option, each in spans:
             ranges += marking.regions_of(found, each, _UNITS[option])
@@ -53,8 +54,9 @@ def mark(
         if plan.clean is not None:
             if not console.go_on(device, plan.summary, yes=yes, dry_run=dry_run):
                 return
+            if plan.during is not None:
+                writing.write_extension(log, plan.during.pack())
             writing.write_bits(log, ondisk.CLEAN_OFFSET_BYTES, plan.clean, found.bit_count)
             if plan.extension is not None:
-                # between the two its checksum does not fit, and everything is dirty
                 writing.write_extension(log, plan.extension.pack())
     console.say(device, plan.summary)

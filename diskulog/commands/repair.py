@@ -9,9 +9,10 @@ from typing import Annotated, Final
 import typer
 
 from diskulog.commands import console, options
+from diskulog.errors import RefusedError
 from diskulog.exits import Exit
+from diskulog.forensic import content, writing
 from diskulog.forensic import repair as repairing
-from diskulog.forensic import writing
 from diskulog.forensic.report import report, resync_cost
 
 HELP: Final = f"""Make a new log from a damaged one, dirty wherever in doubt.
@@ -34,14 +35,21 @@ def repair(
     device: options.Device,
     uuid: Annotated[str | None, typer.Option(metavar="U", help="The uuid in the mirror's table.")] = None,
     write: Annotated[bool, typer.Option("--write", help="Do it, after asking.")] = False,
+    overwrite: options.Overwrite = False,
     yes: options.Yes = False,
 ) -> None:
     """Make a new log from a damaged one."""
     with writing.opened(device, write=write) as log:
-        plan = repairing.plan(repairing.load(log), uuid)
+        found = repairing.load(log)
+        plan = repairing.plan(found, uuid)
         if plan.image is None:
-            console.say(device, "nothing to repair")
+            more = "" if uuid is None else " ('diskulog adopt --uuid' gives a sound log another uuid)"
+            console.say(device, f"nothing to repair{more}")
             return
+        there = content.look(log) if found.header_lost else None
+        if there and there.foreign and not overwrite:
+            raise RefusedError(device, f"holds {there.what}", "if it may go, say --overwrite")
+        console.warn_of_another_host(found.image)
         cost = resync_cost(report(plan.image)) or "what is dirty"
         summary = f"{'; '.join(plan.reasons)}; repaired, {cost} will be resynced at the next activation"
         if not console.go_on(device, summary, yes=yes, dry_run=not write):

@@ -10,15 +10,15 @@ import typer
 
 from diskulog.commands import console, options
 from diskulog.errors import RefusedError
-from diskulog.forensic import content, source, undump, writing
+from diskulog.forensic import content, image, restoring, source, undump, writing
 from diskulog.forensic.report import report, resync_cost
 
 HELP: Final = f"""Make a log of a dump again.
 
 FILE is what 'dump' printed, with or without --json, or '-' for standard input. The bitmaps are written first and the
-header last, so that a restore that is stopped leaves no log. A device that holds anything but zeros, or the log of this
-mirror, is refused without --overwrite. What the mirror wrote after the dump was made is not in it: restore an old dump
-only where its dirty regions are a superset of today's, or resync the mirror.
+header last, so that a restore that is stopped leaves no log. A place that holds anything but zeros, or the log of
+another mirror, is refused without --overwrite; so is a log of this mirror that calls regions dirty which the dump calls
+clean: they would never be copied.
 
 \b
 Examples:
@@ -37,11 +37,17 @@ def restore(
     """Make a log of a dump."""
     with source.opened(file) as dumped:
         found = undump.load(dumped)
+    for doubt in restoring.doubts(found):
+        console.complain(f"warning: {file}: {doubt}")
     uuid = found.extension.uuid if found.extension else None
     with writing.opened(device, write=not dry_run) as log:
         there = content.look(log, writing.places(log, found))
-        if there and not overwrite and (uuid is None or there.uuid != uuid):
-            raise RefusedError(device, f"holds {there.what}", "name another device, or say --overwrite")
+        if there and not overwrite:
+            if uuid is None or there.uuid != uuid:
+                raise RefusedError(device, f"holds {there.what}", "name another device, or say --overwrite")
+            newer = restoring.newer(image.load(log), found)
+            if newer:
+                raise RefusedError(device, f"holds a log that {newer}", "dump it first, or say --overwrite")
         cost = resync_cost(report(found))
         summary = f"{found.bit_count} regions" + (f"; at the next activation {cost} will be resynced" if cost else "")
         if not console.go_on(device, f"becomes the log of {file}: {summary}", yes=yes, dry_run=dry_run):

@@ -39,10 +39,11 @@ _SIGNATURES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What lies on a device; ``uuid`` is that of the mirror whose log it is."""
+    """What lies on a device; ``uuid`` is that of the mirror whose log it is, ``foreign`` that it is no log at all."""
 
     what: str
     uuid: str | None = None
+    foreign: bool = False
 
 
 def look(source: Source, more: tuple[tuple[int, int], ...] = ()) -> Content | None:
@@ -52,18 +53,24 @@ def look(source: Source, more: tuple[tuple[int, int], ...] = ()) -> Content | No
         DeviceError: when the device fails a read.
     """
     start = source.read(0, CHUNK_BYTES)
+    if start.startswith(ondisk.STOPPED):
+        return Content("a log whose writing was stopped in the middle")
     found = ondisk.dialect(start[: ondisk.HEAD_BYTES])
     if found is Dialect.DISKULOG:
         extension = ondisk.unpack_extension(start)
         assert extension is not None  # which made it the dialect that it is
-        return Content(f"the log of mirror {printable(extension.uuid)}", extension.uuid)
+        what = f"the log of mirror {printable(extension.uuid)}"
+        unknown = ondisk.incompatibility(extension)
+        if unknown:
+            return Content(f"{what}, of a newer diskulog ({unknown})")
+        return Content(what, extension.uuid or None)
     if found is Dialect.KERNEL:
         return Content("a mirror log that the kernel or LVM wrote")
     if found is Dialect.DAMAGED:
         return Content("a damaged mirror log")
     for offset, signature, what in _SIGNATURES:
         if start[offset : offset + len(signature)] == signature:
-            return Content(what)
+            return Content(what, foreign=True)
     if any(start):
         return Content(f"something that is not known here (it begins with {start[:8].hex(' ')})")
     return Content("something behind its first MiB") if any(_holds(source, *place) for place in more) else None

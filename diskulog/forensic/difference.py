@@ -87,12 +87,12 @@ def _span(first: int, count: int) -> str:
     return str(first) if count == 1 else f"{first}-{first + count - 1}"
 
 
-def as_json(found: Difference) -> Iterator[str]:
-    """Yield the difference as one JSON document."""
+def as_json(found: Difference, status: int) -> Iterator[str]:
+    """Yield the difference as one JSON document; ``status`` is what the command ends with."""
     document = {
         "format_version": 1,
         "command": "diff",
-        "exit_status": found.exit_status,
+        "exit_status": status,
         "facts": found.facts,
         "counts": {name: regions.zeros for name, regions in found.changes.items()},
     }

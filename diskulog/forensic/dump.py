@@ -49,11 +49,16 @@ def facts(image: Image) -> dict[str, str | int | None]:
     return found
 
 
+def counts(image: Image) -> dict[str, int]:
+    """Count what the ranges come to: a dump that lost a line is not to be read as a log with more clean regions."""
+    return {f"{kind}_count": regions.zeros for kind, regions in _kinds(image)}
+
+
 def text(image: Image) -> Iterator[str]:
     """Yield the text of a dump."""
     yield f"{FIRST_LINE}\n"
     yield "# 'diskulog restore FILE DEV' makes a log of it again; lines that begin with # are not read\n"
-    for name, value in facts(image).items():
+    for name, value in (facts(image) | counts(image)).items():
         yield from (f"# {line}\n" for line in _remark(name, value))
         yield f"{name} {json.dumps(value)}\n"
     for kind, regions in _kinds(image):
@@ -69,7 +74,7 @@ def as_json(image: Image, exit_status: int = 0) -> Iterator[str]:
         "format_version": FORMAT_VERSION,
         "command": "dump",
         "exit_status": exit_status,
-        "log": facts(image),
+        "log": facts(image) | counts(image),
     }
     yield json.dumps(document, indent=1)[:-2]
     for kind, regions in _kinds(image):

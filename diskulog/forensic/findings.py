@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from diskulog import ctr, ondisk
-from diskulog.errors import BadLogError, RefusedError
+from diskulog import ondisk
+from diskulog.errors import BadLogError
 from diskulog.exits import Exit
 from diskulog.forensic.belief import Belief
 from diskulog.forensic.bitmap import Regions
 from diskulog.forensic.report import ERROR, INFO, WARNING, Message, Report, Severity
 from diskulog.forensic.text import moment, printable
 from diskulog.ondisk import Extension, State
-from diskulog.units import div_up
+from diskulog.units import div_up, region_size_possible
 
 _RESERVED: Final = slice(ondisk.HEADER.size, ondisk.EXTENSION_OFFSET_BYTES)
 _FAR_FUTURE_SECONDS: Final = 2**33  # some time in 2242
@@ -44,6 +44,10 @@ EXPLAINED: Final[dict[str, tuple[str, str]]] = {
     "blank": (
         "Nothing was ever written here, or it was wiped: a mirror that is activated on it begins a new log, all dirty.",
         "Check the name of the device.",
+    ),
+    "stopped": (
+        "A command of ours was writing a log here and did not come to its end; no mirror can be activated on it.",
+        "Run the command again. 'diskulog repair' tells what is left of it.",
     ),
     "cut-off": (
         "The device or image ends before the bitmaps do: it shrank, or was not copied whole.",
@@ -174,19 +178,11 @@ def _sizes(subject: Report) -> Iterator[Message]:
     if extension is None:
         return
     size, length = extension.region_size_sectors, extension.target_length_sectors
-    if size and not _possible(size):
+    if size and not region_size_possible(size):
         yield Message(ERROR, f"regions of {size} sectors are impossible", "region-size-impossible")
     elif size and length and div_up(length, size) != extension.region_count:
         text = f"{length} sectors in regions of {size} are {div_up(length, size)} regions, not {extension.region_count}"
         yield Message(WARNING, text, "length-differs")
-
-
-def _possible(size: int) -> bool:
-    try:
-        ctr.parse(f"{size} disk DEV {size}".encode())
-    except RefusedError:
-        return False
-    return True
 
 
 def _room(subject: Report) -> Iterator[Message]:

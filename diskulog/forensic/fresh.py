@@ -4,12 +4,12 @@
 Lives here: what a new log says. Does not know where it is written, and asks nobody.
 """
 
-from diskulog import ctr, ondisk
-from diskulog.errors import RefusedError
+from diskulog import ondisk
 from diskulog.exits import UsageError
 from diskulog.forensic import adopt, bitmap, image
 from diskulog.forensic.image import Image
 from diskulog.ondisk import Extension, Header, State
+from diskulog.units import MAX_REGION_COUNT, region_size_possible
 
 
 def log(uuid: str, region_size_sectors: int, region_count: int, *, in_sync: bool, now_seconds: int) -> Image:
@@ -19,11 +19,11 @@ def log(uuid: str, region_size_sectors: int, region_count: int, *, in_sync: bool
         UsageError: when no mirror can have such a uuid, regions of this size, or so many.
     """
     adopt.check_uuid(uuid)
+    if not region_size_possible(region_size_sectors):
+        raise UsageError(f"--region-size {region_size_sectors}: must be a power of two from 2 to 2^31 sectors")
+    if not 1 <= region_count <= MAX_REGION_COUNT:
+        raise UsageError(f"--regions {region_count}: must be from 1 to {MAX_REGION_COUNT}")
     length = region_size_sectors * region_count
-    try:
-        ctr.parse(f"{length} disk DEV {region_size_sectors}".encode())
-    except RefusedError as cause:
-        raise UsageError(str(cause)) from cause
     geometry = ondisk.choose_geometry(region_count, ondisk.needed_bytes(region_count, 1), 1)
     extension = Extension(
         uuid=uuid,

@@ -136,6 +136,8 @@ def _refuse(source: Source, head: bytes, dialect: Dialect) -> None:
         if any(source.read(ondisk.HEAD_BYTES, CHUNK_BYTES - ondisk.HEAD_BYTES)):
             raise BadLogError(f"{name} is not a log: it begins with zeros, and other content follows")
         raise BadLogError(f"{name} is blank: nothing but zeros in its first {CHUNK_BYTES // MIB} MiB", "blank")
+    if head.startswith(ondisk.STOPPED):
+        raise BadLogError(f"{name} is a log whose writing was stopped in the middle: do it again", "stopped")
     if dialect is Dialect.FOREIGN:
         raise BadLogError(f"{name} is not a log: it begins with {head[:4].hex(' ')} and not with 72 52 69 4d")
 

@@ -6,8 +6,9 @@ Lives here: which regions ranges touch, and what marking them comes to. Does not
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from diskulog.errors import RefusedError
 from diskulog.exits import UsageError
 from diskulog.forensic import belief, bitmap
 from diskulog.forensic.bitmap import Regions
@@ -21,10 +22,15 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``clean`` is the clean bitmap afterwards, and ``extension`` what is written after it; None: nothing to do."""
+    """``clean`` is the clean bitmap afterwards, None when there is nothing to do.
+
+    ``during`` is what the extension says while the bitmap is written, ``extension`` what afterwards: a closed log is
+    open in between, so that a stop in the middle costs nothing. None where the kernel's own log has none.
+    """
 
     summary: str
     clean: Regions | None = None
+    during: Extension | None = None
     extension: Extension | None = None
 
 
@@ -50,12 +56,13 @@ def plan(image: Image, regions: Sequence[Range]) -> Plan:
 
     Raises:
         UsageError: when the mirror has no such regions.
+        RefusedError: when the log is damaged: what is marked in it may be lost by whatever mends it.
     """
     for first, last in regions:
         if last >= image.bit_count:
             raise UsageError(f"region {last if first < image.bit_count else first} of {image.bit_count} does not exist")
     if belief.judge(image) not in belief.TAKES_CLEAN | belief.TAKES_BOTH:
-        return Plan("nothing to mark: the log is damaged, so everything is dirty at the next activation already")
+        raise RefusedError(image.name, "is damaged", "repair or adopt it first ('diskulog check' says what it is)")
     marked = bitmap.made(image.name, image.bit_count, _merged(regions))
     before = Regions(image.bit_count, (image.clean,))
     after = Regions(image.bit_count, (image.clean, marked))
@@ -63,10 +70,14 @@ def plan(image: Image, regions: Sequence[Range]) -> Plan:
     if not more:
         return Plan("nothing to mark: these regions are dirty already")
     summary = f"{more} more region{'s' * (more != 1)} dirty, {after.zeros} of {image.bit_count} in all"
-    extension = image.extension
-    if extension is not None and extension.state is State.CLOSED:
-        extension = extension.changed(clean_crc32=_crc32(after))
-    return Plan(summary, after, extension)
+    if image.extension is None:
+        return Plan(summary, after)
+    # no live log of this boot may be found again in it: it would keep the region in sync
+    marked_one = image.extension.changed(boot_id=bytes(16), live_token=bytes(8))
+    if marked_one.state is not State.CLOSED:
+        return Plan(summary, after, marked_one, marked_one)
+    during = replace(marked_one, state=State.OPEN, clean_crc32=0, sync_crc32=0)
+    return Plan(summary, after, during, replace(marked_one, clean_crc32=_crc32(after)))
 
 
 def _merged(regions: Sequence[Range]) -> Iterator[Range]:

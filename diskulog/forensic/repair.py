@@ -79,6 +79,7 @@ def load(source: Source) -> Found:
     """
     tolerant = Tolerant(source)
     head = tolerant.read(0, ondisk.HEAD_BYTES)
+    head_lost = tolerant.unreadable_bytes > 0
     extension = ondisk.unpack_extension(head)
     header_lost = extension is not None and ondisk.dialect(head) is Dialect.FOREIGN
     if header_lost and extension:
@@ -88,9 +89,12 @@ def load(source: Source) -> Found:
     except BadLogError:
         # cut off, perhaps: whose log it is remains known
         if extension is None or not _sound(extension) or not ondisk.version_known(ondisk.unpack_header(head)):
+            if head_lost:
+                source.read(0, ondisk.HEAD_BYTES)  # says what cannot be read
             raise
         return Found(_all_dirty(source.name, extension), header_lost, True, tolerant.unreadable_bytes)
-    return Found(found, header_lost, False, tolerant.unreadable_bytes)
+    # whoever was stopped while writing left bits of two logs, and an extension that may happen to fit them
+    return Found(found, header_lost, head.startswith(ondisk.STOPPED), tolerant.unreadable_bytes)
 
 
 def _sound(extension: Extension) -> bool:
@@ -109,6 +113,14 @@ _REASONS: Final = {
     Belief.MISPLACED: "the extension puts the sync bitmap where it cannot be",
     Belief.DAMAGED: "the extension is damaged",
 }
+
+
+def believable(found: Image) -> tuple[Image, tuple[str, ...]]:
+    """Return a log as the next activation may take it at best: itself, or repaired, with the reasons."""
+    if belief.judge(found) in belief.TAKES_CLEAN | belief.TAKES_BOTH:
+        return found, ()
+    made = plan(Found(found), None)
+    return made.image or found, made.reasons
 
 
 def plan(found: Found, uuid: str | None) -> Plan:
@@ -148,7 +160,7 @@ def _reasons(found: Found, judged: Belief) -> Iterator[str]:
     if found.header_lost:
         yield "the header is damaged, the extension is not"
     if found.bits_lost:
-        yield "a bitmap is cut off"
+        yield "its bitmaps are cut off, or were being written"
     if found.unreadable_bytes:
         yield f"{found.unreadable_bytes} bytes cannot be read"
     if judged in _REASONS:
@@ -161,8 +173,8 @@ def _believable(found: Found, judged: Belief) -> Bitmap | None:
     """Return the regions that are clean beyond doubt, as a bitmap; None when there is none."""
     log = found.image
     if judged is Belief.CHANGED and belief.clean_checksum_ok(log):
-        # what is clean was in sync when it was closed (on-disk rule 6)
-        return _bits(log, Regions(log.bit_count, (log.clean,)))
+        # the clean bitmap is proved; of the other one only what it denies is believed
+        return _bits(log, belief.clean_regions(log))
     if judged not in belief.TAKES_CLEAN | belief.TAKES_BOTH or (found.header_lost and judged is not Belief.CLOSED):
         return None  # of an open log no checksum says that what took the header took nothing else
     return _bits(log, belief.clean_regions(log))

@@ -19,9 +19,12 @@ from diskulog.ondisk import ALL_REGIONS, Extension, Header, State
 from diskulog.units import MAX_REGION_COUNT, MIB
 
 MAX_LINE_BYTES: Final = 4096
-MAX_JSON_BYTES: Final = 256 * MIB  # it is read whole; the text is not
+MAX_JSON_BYTES: Final = 16 * MIB  # it is read whole, and becomes twenty times as much; the text is not
 _MAX_BYTES: Final = {"uuid": 128, "host_name": 64}
 _BITS: Final = {"compatible": 32}
+_ALWAYS: Final = {"dialect", "region_count", "bit_count", "dirty_count"}
+_OURS: Final = {"state", *dict(dump.FIELDS)}
+_KNOWN: Final = _ALWAYS | _OURS | {"out_of_sync_count"}
 _STATES: Final = {word: state for state, word in dump.STATES.items()}
 Range = tuple[int, int]
 Complain = Callable[[str], NoReturn]
@@ -107,6 +110,8 @@ def _of_text(source: Source, start: bytes) -> Image:
         name, _, value = lines.next.partition(" ")
         if name in facts:
             lines.complain(f"{printable(name)} is said twice")
+        if name not in _KNOWN:
+            lines.complain(f"{printable(name)} is not known")
         try:
             facts[name] = json.loads(value)
         except (ValueError, RecursionError):
@@ -153,7 +158,7 @@ def _of_json(source: Source, start: bytes) -> Image:
         complain("no dump of version 1: made by 'diskulog dump --json'?")
 
     def ranges(kind: str) -> Iterator[Range]:
-        listed = document.get(kind, [])
+        listed = document.get(kind)
         if not isinstance(listed, list):
             complain(f"{kind} is no list of ranges")
         for each in listed:
@@ -166,6 +171,9 @@ def _of_json(source: Source, start: bytes) -> Image:
     facts = document.get("log")
     if not isinstance(facts, dict):
         complain("'log' is missing")
+    unknown = document.keys() - {"format_version", "command", "exit_status", "log", *dump.KINDS}
+    if unknown:
+        complain(f"{printable(min(unknown))} is not known")
     return _assembled(source.name, facts, ranges, complain)
 
 
@@ -176,20 +184,23 @@ def _assembled(name: str, facts: dict[str, Any], ranges: Callable[[str], Iterato
     ours = facts.get("dialect") == "diskulog"
     if not ours and facts.get("dialect") != "kernel":
         complain('the dialect is neither "diskulog" nor "kernel"')
-    wanted = {"dialect", "region_count", "bit_count"} | ({"state", *dict(dump.FIELDS)} if ours else set())
+    synced = ours and facts.get("state") != dump.STATES[State.RELEASED]  # whose sync bitmap is nobody's
+    wanted = _ALWAYS | (_OURS if ours else set()) | ({"out_of_sync_count"} if synced else set())
     for what, names in (("is missing", wanted - facts.keys()), ("is not known", facts.keys() - wanted)):
         if names:
             complain(f"{printable(min(names))} {what}")
     count, bit_count = facts["region_count"], facts["bit_count"]
-    if not _is_count(bit_count) or (count is not None and count != bit_count):
+    if not _is_count(bit_count) or (count is not None and not (_is_count(count) and count == bit_count)):
         complain(f"bit_count must be region_count, or where that is null at most {MAX_REGION_COUNT}")
     header = Header(nr_regions=ALL_REGIONS if count is None else count)
     extension = _extension(facts, bit_count, complain) if ours else None
     clean = bitmap.made(name, bit_count, _checked(ranges("dirty"), bit_count, complain))
-    # the sync bitmap of a log that was released is nobody's
-    synced = extension is not None and extension.state is not State.RELEASED
     sync = bitmap.made(name, bit_count, _checked(ranges("out_of_sync"), bit_count, complain)) if synced else None
-    return image.assembled(name, header, extension, bit_count, clean, sync)
+    found = image.assembled(name, header, extension, bit_count, clean, sync)
+    for counted, regions in dump.counts(found).items():
+        if facts[counted] != regions:
+            complain(f"{counted} is {printable(str(facts[counted]))}, and the ranges have {regions}: lines are missing")
+    return found
 
 
 def _is_count(value: object) -> bool:

@@ -45,7 +45,7 @@ def test_the_line():
 
 def test_it_is_drawn_now_and_then_in_its_place_and_cleared(terminal, monkeypatch):
     terminal = terminal()
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((60, 24)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((60, 24)))
     times = iter([0.0, 0.0, 0.1, 0.25, 0.3, 0.5])
     progress = Progress(lambda: next(times))
     advance = progress.begin(4 * MIB, lambda: "1 differ")

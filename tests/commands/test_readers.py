@@ -83,5 +83,16 @@ def test_diff_of_what_is_no_log(run, path, tmp_path):
     assert f"{other} is blank" in err
 
 
+def test_diff_of_a_log_that_is_not_believed(run, path, tmp_path):
+    path.write_bytes(images.changed([5]))
+    other = tmp_path / "other"
+    other.write_bytes(images.diskulog())
+    status, out, err = run("diff", other, path)
+    assert status == Exit.PROBLEM
+    assert "compared is what 'diskulog repair' makes of it" in err
+    assert "became dirty: 1000 of 1000 regions" in out
+    assert run("diff", path, path)[0] == Exit.PROBLEM
+
+
 def test_a_limit_below_zero(run, path):
     assert run("diff", "--limit", "-1", path, path)[0] == Exit.USAGE

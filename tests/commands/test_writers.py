@@ -2,6 +2,7 @@
 """What every command that writes has in common: it asks, it refuses, a dry run changes nothing, and then it writes."""
 
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from diskulog.exits import Exit
 from diskulog.forensic import dump
+from diskulog.ondisk import State
 from tests import images
 
 FORMAT = ("--uuid", "home", "--region-size", "1024", "--regions", "1000")
@@ -227,7 +229,7 @@ def test_format_says_what_no_mirror_has(run, path):
     with images.untouched(path):
         status, _, err = run("format", path, "--yes", "--uuid", "u", "--region-size", "1000", "--regions", "5")
     assert status == Exit.USAGE
-    assert "not a power of two" in err
+    assert "must be a power of two" in err
     status, _, err = run("format", path)
     assert status == Exit.USAGE
     assert "Missing option" in err
@@ -240,4 +242,65 @@ def test_a_restore_of_what_is_no_dump(run, path, tmp_path):
     with images.untouched(path):
         status, _, err = run("restore", bad, path, "--yes")
     assert status == Exit.NOT_A_LOG
-    assert err == f"diskulog: {bad}, line 2: the value of nonsense cannot be read\n"
+    assert err == f"diskulog: {bad}, line 2: nonsense is not known\n"
+
+
+def test_a_log_that_knows_of_more_dirty_regions_is_kept(run, path, tmp_path):
+    path.write_bytes(images.diskulog(dirty=[1, 2, 7], state=State.OPEN))
+    with images.untouched(path):
+        status, _, err = run(*words("restore", path, tmp_path), "--yes")
+    assert status == Exit.REFUSED
+    assert "calls 2 regions dirty which the dump calls clean; dump it first, or say --overwrite" in err
+    assert run(*words("restore", path, tmp_path), "--yes", "--overwrite")[0] == Exit.FINE
+
+
+def test_a_log_of_another_size_is_kept(run, path, tmp_path):
+    path.write_bytes(images.diskulog(500))
+    status, _, err = run(*words("restore", path, tmp_path), "--yes")
+    assert status == Exit.REFUSED
+    assert "has 500 regions, and the dump 1000" in err
+
+
+@pytest.mark.parametrize("changes", [{"uuid": ""}, {"incompatible": 4}, {"version": 9}])
+def test_a_log_that_may_be_another_one_s_is_kept(run, path, tmp_path, changes):
+    path.write_bytes(images.diskulog(**changes))
+    assert run(*words("restore", path, tmp_path), "--yes")[0] == Exit.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"), [({"uuid": "a b"}, "no table can have"), ({"region_size_sectors": 3}, "no mirror has regions")]
+)
+def test_a_dump_that_no_table_agrees_with(run, path, tmp_path, changes, said):
+    dumped = tmp_path / "dump"
+    dumped.write_text("".join(dump.text(images.loaded(images.diskulog(**changes)))))
+    path.write_bytes(bytes(images.DEVICE_BYTES))
+    status, _, err = run("restore", dumped, path, "--yes")
+    assert status == Exit.FINE
+    assert said in err
+
+
+def test_what_took_a_log_s_header_is_named_before_it_goes(run, path):
+    data = images.diskulog(dirty=[5])
+    data[:512] = bytes(510) + b"\x55\xaa"
+    path.write_bytes(data)
+    with images.untouched(path):
+        status, _, err = run("repair", "--write", "--yes", path)
+    assert status == Exit.REFUSED
+    assert "holds a partition table; if it may go, say --overwrite" in err
+    assert run("repair", "--write", "--yes", "--overwrite", path)[0] == Exit.FINE
+    assert run("check", "--quiet", path)[0] == Exit.FINE
+
+
+@pytest.mark.parametrize("name", ["mark", "adopt"])
+def test_a_log_that_another_host_may_have_in_use(run, path, tmp_path, name):
+    path.write_bytes(images.diskulog(state=State.OPEN))
+    _, _, err = run(*words(name, path, tmp_path), "--dry-run")
+    assert f"warning: {path} was not closed on host anvil: is it in use there?" in err
+    path.write_bytes(images.diskulog(state=State.OPEN, host_name=os.uname().nodename))
+    assert "in use there" not in run(*words(name, path, tmp_path), "--dry-run")[2]
+
+
+def test_a_sound_log_is_not_renamed_by_a_repair(run, path):
+    path.write_bytes(images.diskulog())
+    with images.untouched(path):
+        assert "'diskulog adopt --uuid' gives" in run("repair", "--uuid", "x", path)[1]

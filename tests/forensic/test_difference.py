@@ -41,7 +41,7 @@ def test_a_log_that_was_used_meanwhile():
         "became out of sync: 1 of 1000 regions\n  99\n"
         "became in sync: 1 of 1000 regions\n  7\n"
     )
-    document = json.loads("".join(difference.as_json(found)))
+    document = json.loads("".join(difference.as_json(found, found.exit_status)))
     assert document["became_dirty"] == [[9, 2], [99, 1]]
     assert document["counts"] == {"became_dirty": 3, "became_clean": 2, "became_out_of_sync": 1, "became_in_sync": 1}
     assert document["facts"]["generation"] == [7, 9]

@@ -36,6 +36,8 @@ resumed_seconds 1700000100
 closed_seconds 1700000200
 host_name "anvil"
 compatible 0
+dirty_count 3
+out_of_sync_count 1
 # dirty, first region and count: 2 ranges, 3 of 1000
 dirty 5 2
 dirty 999 1
@@ -65,7 +67,7 @@ def test_a_dump_by_eye():
 def test_a_kernel_log_by_eye():
     assert text_of(images.loaded(images.kernel(100, dirty=[1]))) == (
         f"{dump.FIRST_LINE}\n{TEXT.splitlines()[1]}\n"
-        'dialect "kernel"\nregion_count 100\nbit_count 100\n'
+        'dialect "kernel"\nregion_count 100\nbit_count 100\ndirty_count 1\n'
         "# dirty, first region and count: 1 range, 1 of 100\ndirty 1 1\nend\n"
     )
 
@@ -74,7 +76,7 @@ def test_the_json_holds_the_same():
     document = json.loads(json_of(images.loaded(LOG)))
     assert (document["command"], document["format_version"]) == ("dump", 1)
     assert (document["dirty"], document["out_of_sync"]) == ([[5, 2], [999, 1]], [[5, 1]])
-    assert document["log"] == dump.facts(images.loaded(LOG))
+    assert document["log"] == dump.facts(images.loaded(LOG)) | {"dirty_count": 3, "out_of_sync_count": 1}
 
 
 LOGS = {
@@ -129,10 +131,18 @@ BAD = {
     "a log": (bytes(LOG), "no line of a dump"),
     "another version": (changed("dump 1", "dump 2"), "line 1: a dump of another version"),
     "cut off in the head": (TEXT[:300], "is missing"),
-    "cut off in the ranges": (TEXT[: TEXT.index("out_of_sync 5")], "cut off"),
-    "more after the end": (TEXT + "dirty 9 1\n", "line 27: there is more"),
-    "no such word": (changed("generation", "generations"), "is missing"),
-    "one word more": (changed("compatible 0", "compatible 0\nthing 1"), "thing is not known"),
+    "cut off in the ranges": (TEXT[: TEXT.index("out_of_sync 5")], "lines are missing"),
+    "cut off at the end": (TEXT[: TEXT.index("end")], "cut off"),
+    "more after the end": (TEXT + "dirty 9 1\n", "line 29: there is more"),
+    "no such word": (changed("generation", "generations"), "line 12: generations is not known"),
+    "a word less": (changed("generation 7\n", ""), "generation is missing"),
+    "a count less": (changed("dirty_count 3\n", ""), "dirty_count is missing"),
+    "a word of another dialect": (changed('dialect "diskulog"', 'dialect "kernel"'), "is not known"),
+    "a range less": (changed("dirty 999 1\n", ""), "dirty_count is 3, and the ranges have 2: lines are missing"),
+    "no range out of sync": (changed("out_of_sync 5 1\n", ""), "out_of_sync_count is 1, and the ranges have 0"),
+    "a count that is no number": (changed("dirty_count 3", "dirty_count [3]"), "dirty_count is [3]"),
+    "a count that is half a number": (changed("region_count 1000", "region_count 1000.0"), "bit_count must be"),
+    "no list of ranges at all": (changed('"dirty": [', '"x": [', json_of(images.loaded(LOG))), "x is not known"),
     "said twice": (changed("generation 7", "generation 7\ngeneration 7"), "line 13: generation is said twice"),
     "no value": (changed("generation 7", "generation"), "the value of generation cannot be read"),
     "no number": (changed("generation 7", 'generation "7"'), "generation: must be a number"),
@@ -150,21 +160,24 @@ BAD = {
     "a state that is a list": (changed('state "closed"', "state []"), "the state is none of"),
     "the counts differ": (changed("bit_count 1000", "bit_count 999"), "bit_count must be"),
     "too many": (changed("region_count 1000\nbit_count 1000", f"region_count {2**32}\nbit_count {2**32}"), "at most"),
-    "ranges out of order": (changed("dirty 5 2\ndirty 999 1", "dirty 999 1\ndirty 5 2"), "line 23: 2 regions from 5"),
-    "ranges that overlap": (changed("dirty 999 1", "dirty 6 1"), "line 23: 1 regions from 6"),
-    "an empty range": (changed("dirty 999 1", "dirty 999 0"), "line 23"),
-    "beyond the last": (changed("dirty 999 1", "dirty 999 2"), "line 23"),
+    "ranges out of order": (changed("dirty 5 2\ndirty 999 1", "dirty 999 1\ndirty 5 2"), "line 25: 2 regions from 5"),
+    "ranges that overlap": (changed("dirty 999 1", "dirty 6 1"), "line 25: 1 regions from 6"),
+    "an empty range": (changed("dirty 999 1", "dirty 999 0"), "line 25"),
+    "beyond the last": (changed("dirty 999 1", "dirty 999 2"), "line 25"),
     "half a range": (changed("dirty 999 1", "dirty 999"), "followed by a first region and a count"),
     "no range": (changed("dirty 999 1", "dirty a b"), "followed by a first region and a count"),
-    "the kinds out of order": (changed("dirty 5 2", "out_of_sync 5 2"), "line 23: 'dirty 999 1' is not expected here"),
+    "the kinds out of order": (changed("dirty 5 2", "out_of_sync 5 2"), "dirty_count is 3, and the ranges have 0"),
     "a long line": ("diskulog dump 1\n" + "x" * 5000, "line 2: no line of a dump"),
     "no ASCII": (changed("anvil", "\u00fc"), "no line of a dump"),
-    "control characters": (changed("dirty 5 2", "\x1b[2J"), "cannot be read"),
+    "control characters": (changed("dirty 5 2", "\x1b[2J"), "is not known"),
     "a cut JSON": (json_of(images.loaded(LOG))[:-9], "no JSON"),
     "another JSON": ('{"a": 1}', "no dump of version 1"),
     "a deep JSON": ("{" + '"a":[' * 100_000, "no JSON"),
     "no facts": ('{"command": "dump", "format_version": 1}', "'log' is missing"),
-    "no list": (changed('"dirty": [', '"dirty": 5, "x": [', json_of(images.loaded(LOG))), "dirty is no list of ranges"),
+    "no list": (
+        changed('"dirty": [', '"dirty": 5, "out_of_sync": [', json_of(images.loaded(LOG))),
+        "dirty is no list of ranges",
+    ),
     "no pairs": (changed("[999, 1]", "[999]", json_of(images.loaded(LOG))), "dirty is no list of [first"),
     "no integers": (changed("[999, 1]", "[999, true]", json_of(images.loaded(LOG))), "dirty is no list of [first"),
 }

@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from diskulog import ondisk
 from diskulog.errors import BadLogError
 from diskulog.exits import Exit
 from diskulog.forensic import findings
@@ -64,6 +65,7 @@ def test_a_rule_that_is_broken_is_named(data, wanted):
 UNREADABLE = {
     "not-a-log": b"\x55" * 4096,
     "blank": bytes(4096),
+    "stopped": ondisk.STOPPED.ljust(4096, b"\0"),
     "cut-off": bytes(images.kernel(100_000)[:4096]),
     "version-not-known": bytes(images.kernel(version=3)),
     "feature-not-known": bytes(images.diskulog(incompatible=4)),

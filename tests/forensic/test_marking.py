@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diskulog.errors import RefusedError
 from diskulog.exits import UsageError
 from diskulog.forensic import marking
 from diskulog.ondisk import State
@@ -48,9 +49,30 @@ def test_a_closed_log_gets_its_checksum_anew():
 
 
 def test_what_is_dirty_already_changes_nothing():
-    for plan in (planned(images.diskulog(dirty=[3]), (3, 3)), planned(images.damaged(), (3, 3))):
-        assert plan.clean is None
-        assert plan.summary.startswith("nothing to mark")
+    plan = planned(images.diskulog(dirty=[3]), (3, 3))
+    assert plan.clean is None
+    assert plan.summary.startswith("nothing to mark")
+
+
+@pytest.mark.parametrize("data", [images.damaged(), images.changed(), images.resized(900)])
+def test_a_damaged_log_is_not_marked(data):
+    """Whoever adopts it would find its clean bitmap without the marks."""
+    with pytest.raises(RefusedError, match="is damaged; repair or adopt it first"):
+        planned(data, (3, 3))
+
+
+def test_a_log_that_was_marked_is_nobody_s_live_one():
+    for state in State:
+        plan = planned(images.diskulog(state=state), (0, 0))
+        for extension in (plan.during, plan.extension):
+            assert (extension.boot_id, extension.live_token) == (bytes(16), bytes(8))
+
+
+def test_a_stop_in_the_middle_of_marking_makes_nothing_clean():
+    plan = planned(images.diskulog(dirty=[3]), (7, 7))
+    assert (plan.during.state, plan.extension.state) == (State.OPEN, State.CLOSED)
+    kernel_log = planned(images.kernel(), (0, 0))
+    assert (kernel_log.during, kernel_log.extension) == (None, None)
 
 
 @pytest.mark.parametrize(("regions", "named"), [((1000, 1000), 1000), ((999, 1000), 1000), ((5000, 6000), 5000)])

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import fcntl
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diskulog import ondisk, sysfs
+from diskulog import ondisk, sysfs, verdict
+from diskulog.ctr import CtrArgs, Sync
 from diskulog.errors import BadLogError, DeviceError, RefusedError
 from diskulog.exits import UsageError
-from diskulog.forensic import adopt, writing
+from diskulog.forensic import adopt, belief, repair, writing
 from diskulog.forensic.image import load
 from diskulog.forensic.source import FileSource
 from diskulog.ondisk import State
@@ -160,36 +162,149 @@ def test_a_device_that_is_too_small_is_left_alone(data, tmp_path):
         written(path, images.loaded(data))
 
 
-@pytest.mark.parametrize("before", [images.diskulog(900), images.kernel(900), bytes(images.DEVICE_BYTES)])
-def test_a_write_that_stops_in_the_middle_leaves_no_log(before, tmp_path, monkeypatch):
-    """Every state between two flushes, with any part of the writes since the last one on the medium."""
+BEFORE = {
+    "a log": images.diskulog(1000, dirty=range(500), out_of_sync=range(500), state=State.OPEN),
+    "a closed log": images.diskulog(1000, dirty=range(500), out_of_sync=range(500)),
+    "a log that is not believed": images.changed(range(500)),
+    "a damaged log": images.damaged(),
+    "a kernel log": images.kernel(1000, dirty=range(500)),
+    "nothing": bytearray(images.DEVICE_BYTES),
+}
+AFTER = {
+    "closed": images.diskulog(1000, dirty=[5], out_of_sync=[5]),
+    "open": images.diskulog(1000, out_of_sync=range(500), state=State.OPEN),
+    "all dirty": images.diskulog(1000, dirty=range(1000), out_of_sync=range(1000)),
+    "kernel": images.kernel(1000, dirty=[5]),
+}
+
+
+def believed(data):
+    """The regions that an activation takes for clean, whatever its table says; None when it refuses the log."""
+    args = CtrArgs(
+        1000 * images.REGION_SIZE_SECTORS, "disk", "disk", "/dev/x", images.REGION_SIZE_SECTORS, sync=Sync.NOSYNC
+    )
+    head = bytes(data[: ondisk.HEAD_BYTES])
+    try:
+        verdict.refuse(head, images.UUID.encode(), args, len(data), 512)
+        blank = not any(any(data[at : at + size]) for at, size in verdict.blank_ranges(args, len(data), 512))
+        if ondisk.dialect(head) is ondisk.Dialect.BLANK and not blank:
+            return None
+    except RefusedError:
+        return None
+    place = verdict.sync_range(head, len(data))
+    sync = bytes(data[place[0] : sum(place)]) if place else None
+    found = verdict.judge(head, bytes(data[1024:]), sync, args, len(data), 512)
+    return set(range(found.known, 1000) if found.new_clean else ()) | set(found.bits.search(1))
+
+
+@pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
+@pytest.mark.parametrize("after", AFTER.values(), ids=AFTER)
+def test_a_write_that_stops_anywhere_is_no_log_or_the_one_or_the_other(before, after, tmp_path, monkeypatch):
+    """Every state between two flushes, with any of the sectors written since the last one on the medium."""
     path = tmp_path / "log"
     path.write_bytes(before)
     steps, pending = [], []
     real = os.pwritev
 
     def pwritev(fd, buffers, offset):
-        pending.append((offset, bytes(buffers[0])))
+        data = bytes(buffers[0])
+        # the rest of a bitmap's last sector is as it was
+        pending.extend((offset + at, data[at : at + 512]) for at in range(0, len(data), 512))
         return real(fd, buffers, offset)
 
     monkeypatch.setattr(os, "pwritev", pwritev)
     monkeypatch.setattr(os, "fsync", lambda _: (steps.append(list(pending)), pending.clear()))
-    written(path, images.loaded(images.diskulog(1000, dirty=[5], out_of_sync=[5])))
+    written(path, images.loaded(after))
     assert not pending
-    assert [len(step) for step in steps] == [1, 2, 1]
+    old, new = believed(before), believed(after)
     medium = bytearray(before)
-    for number, step in enumerate(steps):
+    for step in steps:
         for wanted in range(2 ** len(step)):
             state = bytearray(medium)
             for bit, (offset, data) in enumerate(step):
                 if wanted >> bit & 1:
                     state[offset : offset + len(data)] = data
-            whole = wanted == 2 ** len(step) - 1
-            if number == 1 or (number == 0 and whole) or (number == 2 and not whole):
-                with pytest.raises(BadLogError):
-                    images.loaded(bytes(state))
+            found = believed(state)
+            assert found in (None, old, new), f"step {steps.index(step)}"
+            repaired = repair_of(state)
+            assert repaired is None or repaired <= (old or set()) | new
         medium = state
-    assert images.loaded(bytes(medium)).extension.uuid == images.UUID
+    assert medium == path.read_bytes()
+    assert believed(medium) == new
+
+
+def repair_of(state):
+    try:
+        plan = repair.plan(repair.load(images.MemorySource(bytes(state))), None)
+    except BadLogError:
+        return None
+    return set(belief.clean_regions(plan.image).bits(0, plan.image.bit_count).search(1)) if plan.image else None
+
+
+def test_a_stopped_write_says_what_it_is(tmp_path, monkeypatch):
+    path = tmp_path / "log"
+    path.write_bytes(images.diskulog())
+
+    def fail(_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(DeviceError, match="cannot write"):
+        written(path, images.loaded(images.diskulog()))
+    with pytest.raises(BadLogError, match="whose writing was stopped in the middle: do it again"):
+        images.loaded_from(path)
+
+
+def test_a_block_that_cannot_be_read_is_written_anew(tmp_path, monkeypatch):
+    path = tmp_path / "log"
+    path.write_bytes(images.diskulog())
+    real = FileSource.read
+
+    def read(self, offset_bytes, length_bytes):
+        if length_bytes and offset_bytes // 512 == 2:  # the only sector of the clean bitmap
+            raise DeviceError("cannot read", OSError(5, "Input/output error"))
+        return real(self, offset_bytes, length_bytes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSource, "read", read)
+        written(path, images.loaded(images.diskulog(dirty=[5])))
+    assert path.read_bytes()[1024:1536] == bytes(images.diskulog(dirty=[5])[1024:1536])
+
+
+@pytest.mark.loop
+def test_a_device_that_is_read_only_is_refused(loop_device):
+    device = loop_device(images.changed())
+    subprocess.run(["blockdev", "--setro", device], check=True)
+    try:
+        with pytest.raises(RefusedError, match="is read-only"), writing.opened(device, write=True):
+            pass
+        with writing.opened(device, write=False):
+            pass
+    finally:
+        subprocess.run(["blockdev", "--setrw", device], check=True)
+
+
+@pytest.mark.loop
+def test_an_image_behind_a_loop_device_is_in_use_under_any_name(loop_device, tmp_path):
+    device = loop_device(images.changed())
+    backing, other = tmp_path / "backing0", tmp_path / "other"
+    other.hardlink_to(backing)
+    backing.unlink()
+    with pytest.raises(RefusedError, match=f"held by {Path(device).name}"), writing.opened(str(other), write=True):
+        pass
+
+
+def test_two_commands_do_not_write_to_one_file(tmp_path):
+    path = tmp_path / "log"
+    path.write_bytes(images.changed())
+    with (
+        writing.opened(str(path), write=True),
+        pytest.raises(RefusedError, match="in use by another command"),
+        writing.opened(str(path), write=True),
+    ):
+        pass
+    with writing.opened(str(path), write=True):
+        pass
 
 
 @given(st.binary(min_size=1, max_size=5000), st.integers(0, 5000), st.sampled_from([512, 4096]))
@@ -202,15 +317,3 @@ def test_what_lies_beside_is_kept(data, offset, block_bytes):
         assert os.pread(fd, 20000, 0) == before[:offset] + data + before[offset + len(data) :]
     finally:
         os.close(fd)
-
-
-def test_a_flush_that_fails(tmp_path, monkeypatch):
-    path = tmp_path / "log"
-    path.write_bytes(images.changed())
-
-    def fail(_):
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(DeviceError, match="cannot write"):
-        written(path, images.loaded(images.diskulog()))
