@@ -5,9 +5,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
-from pathlib import Path
 
 import pytest
 from docutils import nodes
@@ -16,9 +13,10 @@ from docutils.core import publish_doctree
 from diskulog import cli
 from diskulog.config import Config
 from diskulog.exits import Exit
+from tests import toolbox
+from tests.toolbox import TOP
 from tools import commandline
 
-TOP = Path(__file__).resolve().parents[1]
 PAGES = TOP / "docs/man"
 NAMES = sorted(page.name.removesuffix(".rst") for page in PAGES.glob("*.rst"))
 COMMANDS = {f"diskulog-{command.name}": command for command in commandline.commands()}
@@ -37,9 +35,7 @@ ORDER = [
 OPTION = r"(?<![\w-])--[a-z][a-z-]*"
 CODES = [code.value for code in Exit]
 
-spec = spec_from_loader("man", SourceFileLoader("man", str(TOP / "tools/man")))
-man = module_from_spec(spec)
-spec.loader.exec_module(man)
+man = toolbox.load("man")
 
 
 def tree(name):
