@@ -14,16 +14,16 @@ function __diskulog_is --description 'Tell whether the command so far is this on
 end
 
 complete -c diskulog -f
-complete -c diskulog -n '__diskulog_is' -a adopt -d 'Take a log back from the kernel\'s own \'disk\' log, before activation'
-complete -c diskulog -n '__diskulog_is' -a check -d 'Judge a log: every rule that it breaks, what that means, what to do'
-complete -c diskulog -n '__diskulog_is' -a diff -d 'Show what became dirty, clean, in sync and out of sync from one log to another'
-complete -c diskulog -n '__diskulog_is' -a dump -d 'Print a log as text that a version control system can keep, and \'restore\' can read'
-complete -c diskulog -n '__diskulog_is' -a format -d 'Make a fresh log, of which every region is dirty: the first activation copies everything'
+complete -c diskulog -n '__diskulog_is' -a adopt -d 'Take a log back from the kernel\'s own \'disk\' log'
+complete -c diskulog -n '__diskulog_is' -a check -d 'Judge a log: what it breaks, what that means, what to do'
+complete -c diskulog -n '__diskulog_is' -a diff -d 'Show what changed from one log to another'
+complete -c diskulog -n '__diskulog_is' -a dump -d 'Print a log as text, for version control, and for \'restore\''
+complete -c diskulog -n '__diskulog_is' -a format -d 'Make a fresh log, of which every region is dirty'
 complete -c diskulog -n '__diskulog_is' -a inspect -d 'Show what a log says: which regions are clean, dirty, in sync'
-complete -c diskulog -n '__diskulog_is' -a mark -d 'Mark regions dirty by hand, so that they are copied at the next activation'
+complete -c diskulog -n '__diskulog_is' -a mark -d 'Mark regions dirty by hand'
 complete -c diskulog -n '__diskulog_is' -a repair -d 'Make a new log from a damaged one, dirty wherever in doubt'
 complete -c diskulog -n '__diskulog_is' -a replay -d 'Show what a trace holds, or run it against an image of the log'
-complete -c diskulog -n '__diskulog_is' -a restore -d 'Make a log of a dump again, on a device that is not in use'
+complete -c diskulog -n '__diskulog_is' -a restore -d 'Make a log of a dump again'
 complete -c diskulog -n '__diskulog_is' -a serve -d 'Answer the kernel\'s log requests, in the foreground'
 complete -c diskulog -n '__diskulog_is' -a trace -d 'Record what the kernel asks a running daemon'
 complete -c diskulog -n '__diskulog_is' -a verify -d 'Compare the legs of a mirror where its log calls them equal'
