@@ -35,7 +35,7 @@ TAMPERED: Final = 100
 COPIED: Final = len(DIRTY) + 1
 HELD_SECONDS: Final = 1.0  # how long leg a's writes are held before the rest is
 DONE: Final = "every step said what it should"
-EXIT_FINE, EXIT_UNLIKE = 0, 1  # 2, usage, is the shell's half's
+EXIT_FINE, EXIT_UNLIKE, EXIT_INTERRUPTED = 0, 1, 130  # 2, usage, is the shell's half's
 
 
 class UnlikeError(Exception):
@@ -279,6 +279,8 @@ def main() -> int:
         except UnlikeError as unlike:
             print(f"tools/demo: {unlike}", file=sys.stderr)
             return EXIT_UNLIKE
+        except KeyboardInterrupt:  # whatever was started has ended by now
+            return EXIT_INTERRUPTED
     print(f"\n{DONE}", flush=True)
     return EXIT_FINE
 
