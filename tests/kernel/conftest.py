@@ -19,6 +19,7 @@ KERNELS = ("6.12", "6.1")
 # DISKULOG_EVERY_KERNEL=1 runs everything on each.
 _ON_ONE = {
     "test_crash_points": "6.12",
+    "test_demo": "6.12",
     "test_losses": "6.12",
     "test_faults": "6.1",
     "test_isolation": "6.1",

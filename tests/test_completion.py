@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The completion files are those of the real commands and options, and a real shell completes with them."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from tests import toolbox
+from tools import commandline
+
+FOLDER = toolbox.TOP / "conf/completion"
+COMMANDS = commandline.commands()
+completion = toolbox.load("completion")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with two files and a folder in it, one with a name that needs quotes."""
+    for name in ("home.dump", "ho me.img"):
+        (tmp_path / name).touch()
+    (tmp_path / "houses").mkdir()
+    return tmp_path
+
+
+def run(*command, cwd=None):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=cwd)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+BASH = """
+set -u
+source "$1"; shift
+[[ $(complete -p diskulog) == 'complete -F _diskulog diskulog' ]] || exit 1
+COMP_WORDS=(diskulog "$@") COMP_CWORD=$#
+_diskulog
+printf '%s\\n' ${COMPREPLY[@]+"${COMPREPLY[@]}"}
+"""
+
+
+def bash(*words, cwd=None):
+    found = run("bash", "--norc", "-c", BASH, "bash", str(FOLDER / "diskulog.bash"), *words, cwd=cwd)
+    return found if found != [""] else []
+
+
+@pytest.mark.parametrize("name", completion.SHELLS)
+def test_the_files_are_those_that_the_tool_makes(name):
+    assert (FOLDER / name).read_text() == completion.text(name), "run tools/completion"
+
+
+def test_there_is_no_other_file():
+    assert {path.name for path in FOLDER.iterdir()} == set(completion.SHELLS)
+
+
+def test_the_tool_writes_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["completion", str(tmp_path / "new")])
+    assert completion.main() == 0
+    assert {path.name for path in (tmp_path / "new").iterdir()} == set(completion.SHELLS)
+
+
+def test_every_value_that_names_a_file_is_known_as_one():
+    words = {option.value for command in COMMANDS for option in command.options if not option.choices}
+    known = {"SECTORS", "BYTES", "N", "U", "NEW", "S", "RANGES", "A-B", "NAME", None}
+    assert words - completion.FILES <= known  # a new word: does it name a file?
+
+
+# bash
+
+
+def test_bash_completes_the_commands():
+    names = [command.name for command in COMMANDS]
+    assert bash("") == [*names, "--version", "--help"]
+    assert bash("re") == [name for name in names if name.startswith("re")]
+    assert bash("nonsense", "") == bash("nonsense", "-") == []
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_bash_completes_the_options(command, folder):
+    names = [option.name for option in command.options]
+    assert bash(command.name, "-") == [*names, "--help"]
+    assert bash(command.name, "x", "--") == [*names, "--help"]  # behind an argument too
+    assert bash(command.name, names[0][:4])[0] == names[0]
+    files = ["ho me.img", "home.dump", "houses"]
+    assert sorted(bash(command.name, "ho", cwd=folder)) == (files if command.arguments else [])
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_bash_completes_the_values(command, folder):
+    for option in command.options:
+        expected = list(option.choices) if option.choices else []
+        if option.value in completion.FILES:
+            expected = ["ho me.img", "home.dump", "houses"]
+        if option.value is not None:
+            assert sorted(bash(command.name, option.name, "", cwd=folder)) == sorted(expected), option
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("inspect", "--units", "s"), ["sectors"]),
+        (("inspect", "--units", "="), ["regions", "sectors", "bytes"]),
+        (("inspect", "--units", "=", "b"), ["bytes"]),
+        (("inspect", "--units=b"), ["--units=bytes"]),  # where = does not break words
+        (("inspect", "--svg=home"), ["--svg=home.dump"]),
+        (("diff", "--since", "home.dump", "hou"), ["houses"]),
+        (("verify", "home.dump", "houses", "hom"), ["home.dump"]),
+        (("inspect", "./hom"), ["./home.dump"]),
+    ],
+)
+def test_bash_at_other_places(words, expected, folder):
+    assert bash(*words, cwd=folder) == expected
+
+
+# the others, where they are installed
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh")
+def test_zsh_can_read_its_file():
+    assert run("zsh", "-n", str(FOLDER / "_diskulog")) == []
+
+
+def fish(line, folder):
+    script = f"source {FOLDER / 'diskulog.fish'}; complete --do-complete '{line}'"
+    return [line.partition("\t")[0] for line in run("fish", "--no-config", "-c", script, cwd=folder)]
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="no fish")
+def test_fish_completes(folder):
+    assert set(fish("diskulog ", folder)) >= {command.name for command in COMMANDS}
+    assert fish("diskulog insp", folder) == ["inspect"]
+    assert set(fish("diskulog check --", folder)) == {"--json", "--quiet", "--help"}
+    assert set(fish("diskulog inspect --units ", folder)) == {"regions", "sectors", "bytes"}
+    assert fish("diskulog inspect --limit ", folder) == []
+    assert set(fish("diskulog inspect --svg hom", folder)) == {"home.dump"}
+    assert set(fish("diskulog diff hom", folder)) == {"home.dump"}
+    assert fish("diskulog serve hom", folder) == []

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The man pages say of commands, options, exit codes and the configuration what the program does."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
+
+from diskulog import cli
+from diskulog.config import Config
+from diskulog.exits import Exit
+from tests import toolbox
+from tests.toolbox import TOP
+from tools import commandline
+
+PAGES = TOP / "docs/man"
+NAMES = sorted(page.name.removesuffix(".rst") for page in PAGES.glob("*.rst"))
+COMMANDS = {f"diskulog-{command.name}": command for command in commandline.commands()}
+PROGRAM, DAEMON, CONFIGURATION = "diskulog.1", "diskulog-serve.8", "diskulog.toml.5"
+ORDER = [
+    "SYNOPSIS",
+    "DESCRIPTION",
+    "OPTIONS",
+    "THE TEXT",
+    "EXIT STATUS",
+    "ENVIRONMENT",
+    "FILES",
+    "EXAMPLES",
+    "SEE ALSO",
+]
+OPTION = r"(?<![\w-])--[a-z][a-z-]*"
+CODES = [code.value for code in Exit]
+
+man = toolbox.load("man")
+
+
+def tree(name):
+    page = PAGES / f"{name}.rst"
+    return publish_doctree(page.read_text(), source_path=str(page), settings_overrides=man.SETTINGS)
+
+
+def section(name, title):
+    """Find a section; an empty one where the page has none."""
+    found = [each for each in tree(name).findall(nodes.section) if each[0].astext() == title]
+    return found[0] if found else nodes.section()
+
+
+def options(name):
+    """Read the options of a page: name, the word for the value, the description."""
+    found = {}
+    for item in section(name, "OPTIONS").findall(nodes.option_list_item):
+        for option in item.findall(nodes.option):
+            words = option.astext().split(maxsplit=1)
+            found[words[0]] = (words[1] if len(words) > 1 else None, item.children[1].astext())
+    return found
+
+
+def command_of(name):
+    return COMMANDS.get(name.rpartition(".")[0])
+
+
+COMMAND_PAGES = [name for name in NAMES if command_of(name)]
+
+
+def test_every_command_has_a_page_and_every_page_a_command():
+    expected = {PROGRAM, DAEMON, CONFIGURATION} | {f"{name}.1" for name in COMMANDS} - {"diskulog-serve.1"}
+    assert set(NAMES) == expected
+    assert [page.name for page in man.pages()] == [f"{name}.rst" for name in NAMES]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_becomes_roff_without_a_word(name):
+    title, _, number = name.rpartition(".")
+    roff = man.roff(PAGES / f"{name}.rst")  # raises for whatever docutils complains of
+    assert f'\n.TH "{title}" "{number}" ' in roff
+    assert re.search(rf"\n\.SH NAME\n{re.escape(title)} \\- [a-z].*[^.]\n", roff)
+    assert "\u2026" not in roff  # no glyph that a terminal may lack
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_sections_are_there_in_their_order(name):
+    titles = [child[0].astext() for child in tree(name).children if isinstance(child, nodes.section)]
+    assert titles == [title for title in ORDER if title in titles]
+    wanted = {"SYNOPSIS", "DESCRIPTION", "EXAMPLES", "SEE ALSO"}
+    assert wanted <= set(titles)
+    assert name == CONFIGURATION or {"OPTIONS", "EXIT STATUS"} <= set(titles)
+
+
+@pytest.mark.parametrize("name", COMMAND_PAGES)
+def test_a_page_has_the_options_of_its_command_and_no_other(name):
+    command = command_of(name)
+    assert {option: value for option, (value, _) in options(name).items()} == {
+        option.name: option.value for option in command.options
+    }
+    for option in command.options:
+        text = options(name)[option.name][1]
+        assert option.default is None or option.default in text.replace(".", " ").split(), option.name
+        assert all(choice in text for choice in option.choices), option.name
+        assert not option.required or f"{option.name} {option.value}" in section(name, "SYNOPSIS").astext()
+
+
+@pytest.mark.parametrize("name", COMMAND_PAGES)
+def test_a_page_has_the_arguments_of_its_command_and_no_other(name):
+    command = command_of(name)
+    terms = [
+        node.astext() for term in section(name, "OPTIONS").findall(nodes.term) for node in term.findall(nodes.emphasis)
+    ]
+    assert terms == list(command.arguments)
+    synopsis = section(name, "SYNOPSIS").astext()
+    assert synopsis.startswith(f"SYNOPSIS\n\ndiskulog {command.name} ")
+    assert all(re.search(rf"\b{word}\b", synopsis) for word in command.arguments)
+
+
+def test_the_program_has_its_options():
+    own = {option.name for option in commandline.program().options}
+    assert own | {commandline.HELP} == set(options(PROGRAM))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_page_speaks_of_an_option_that_there_is_not(name):
+    known = {option.name for command in COMMANDS.values() for option in command.options} | set(options(PROGRAM))
+    command = command_of(name)
+    own = {option.name for option in command.options} if command else known
+    parts = [each for each in tree(name).children if isinstance(each, nodes.section) and each[0].astext() != "EXAMPLES"]
+    # `diskulog repair --write` may be named elsewhere, with its command
+    text = re.sub(r"diskulog [a-z]+ --[a-z-]+", "", "\n".join(part.astext() for part in parts))
+    assert set(re.findall(OPTION, text)) <= own
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_examples_are_commands_that_there_are(name):
+    for words in re.findall(r"diskulog [a-z]+.*", section(name, "EXAMPLES").astext()):
+        command = COMMANDS[f"diskulog-{words.split()[1]}"]
+        given = set(re.findall(OPTION, words.partition("|")[0]))
+        assert given <= {option.name for option in command.options}, words
+
+
+@pytest.mark.parametrize("name", COMMAND_PAGES)
+def test_the_examples_are_those_of_the_help(name, capsys):
+    assert cli.run([command_of(name).name, "--help"]) == 0
+    text = capsys.readouterr().out
+    shown = re.search(r"Examples?:\n((?:    .+\n)+)", text)[1]
+    assert [line.strip() for line in shown.splitlines()] == section(name, "EXAMPLES").children[1].astext().splitlines()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != CONFIGURATION])
+def test_the_exit_codes_are_the_codes(name):
+    listed = next(iter(section(name, "EXIT STATUS").findall(nodes.definition_list)))
+    items = [(int(item[0].astext()), item[1].astext()) for item in listed]
+    assert [number for number, _ in items] == CODES
+    for number, meaning in items:
+        assert f"{number} {re.split('[,:]', meaning)[0]}" in cli.EXIT_CODES
+
+
+def test_the_pages_refer_to_pages():
+    ours, others = set(), {"dmsetup(8)", "systemd-journald(8)", "sd_notify(3)"}
+    for name in NAMES:
+        found = set(re.findall(r"[\w.-]+\([1-8]\)", tree(name).astext()))
+        title, _, number = name.rpartition(".")
+        ours.add(f"{title}({number})")
+        assert found <= {f"{each.rpartition('.')[0]}({each.rpartition('.')[2]})" for each in NAMES} | others
+        assert f"{title}({number})" not in re.findall(r"[\w.-]+\([1-8]\)", section(name, "SEE ALSO").astext())
+    assert ours <= set(re.findall(r"[\w.-]+\([1-8]\)", tree(PROGRAM).astext())) | {"diskulog(1)"}
+
+
+def test_the_configuration_has_every_key_with_its_default():
+    found = {}
+    for part in section(CONFIGURATION, "DESCRIPTION").findall(nodes.section):
+        if re.fullmatch(r"\[\w+\]", part[0].astext()):
+            keys = "\n".join(term.astext() for term in part.findall(nodes.term))
+            found |= tomllib.loads(f"{part[0].astext()}\n{keys}\n")
+    assert found == Config().model_dump()
+    assert found == tomllib.loads((TOP / "conf/diskulog.toml").read_text())
+
+
+def test_the_bounds_of_the_configuration_are_those_of_its_file():
+    flat = " ".join((TOP / "conf/diskulog.toml").read_text().replace("\n#", "").split())
+    for part in section(CONFIGURATION, "DESCRIPTION").findall(nodes.definition):
+        kind = part.astext().split(". ")[0]
+        assert kind in flat, kind
+
+
+def test_the_tool_writes_each_page_where_man_looks_for_it(tmp_path):
+    done = subprocess.run(
+        [sys.executable, TOP / "tools/man", tmp_path], capture_output=True, text=True, timeout=60, check=True
+    )
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert written == {f"man{name[-1]}/{name}" for name in NAMES}
+    assert len(done.stdout.splitlines()) == len(NAMES)
