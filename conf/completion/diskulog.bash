@@ -60,7 +60,7 @@ _diskulog() {
 		format) [[ $cur == -* ]] && words='--uuid --region-size --regions --in-sync --overwrite --yes --dry-run --help' ;;
 		inspect) [[ $cur == -* ]] && words='--json --limit --units --map --raw --svg --png --region-size --offset --rate --schema --help' ;;
 		mark) [[ $cur == -* ]] && words='--regions --sectors --bytes --all --yes --dry-run --help' ;;
-		repair) [[ $cur == -* ]] && words='--uuid --write --yes --help' ;;
+		repair) [[ $cur == -* ]] && words='--uuid --write --overwrite --yes --help' ;;
 		replay) [[ $cur == -* ]] && words='--uuid --step --json --limit --out-image --config --help' ;;
 		restore) [[ $cur == -* ]] && words='--overwrite --yes --dry-run --help' ;;
 		serve) words='--config --help' ;;

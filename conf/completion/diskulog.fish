@@ -78,6 +78,7 @@ complete -c diskulog -n '__diskulog_is mark' -l help -d 'Say what it does and en
 complete -c diskulog -n '__diskulog_is mark' -F
 complete -c diskulog -n '__diskulog_is repair' -l uuid -x -d 'The uuid in the mirror\'s table'
 complete -c diskulog -n '__diskulog_is repair' -l write -d 'Do it, after asking'
+complete -c diskulog -n '__diskulog_is repair' -l overwrite -d 'Whatever lies there now is lost'
 complete -c diskulog -n '__diskulog_is repair' -l yes -d 'Do not ask'
 complete -c diskulog -n '__diskulog_is repair' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is repair' -F
