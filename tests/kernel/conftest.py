@@ -25,6 +25,8 @@ _ON_ONE = {
     "test_isolation": "6.1",
     "test_kills": "6.1",
     "test_pressure": "6.1",
+    "test_trace": "6.1",
+    "test_verify": "6.12",
 }
 _EVERY = "DISKULOG_EVERY_KERNEL"
 _TOP = Path(__file__).resolve().parents[2]
