@@ -81,11 +81,11 @@ def served(command: list[str]) -> Iterator[int]:
     """Run a daemon; wait for its line that says ready."""
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert running.stdout is not None
-    said = ""
-    while "ready" not in said:
-        said = running.stdout.readline()
-        if not said:
-            raise SystemExit(f"{command} did not get ready")
+    said: list[str] = []
+    while not said or "ready" not in said[-1]:
+        said.append(running.stdout.readline())
+        if not said[-1]:
+            raise SystemExit(f"{' '.join(command)} did not get ready:\n{''.join(said)}")
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.extend(running.stdout or ()), daemon=True)
     reader.start()
