@@ -66,6 +66,15 @@ def test_log_writes_are_compared_by_mirror_write(bench):
     assert value(bench, results, "log writes per mirror write, of the disk log's") == 0.05
 
 
+def test_a_resync_of_slow_legs_is_judged_by_itself(bench):
+    results = [
+        {"scenario": "resync", "log": "diskulog", "legs_are": legs, "during": during, "after": 100.0}
+        for legs, during in (("ram", 30.0), ("slow", 70.0), ("slow", 80.0))
+    ]
+    assert value(bench, results, "RAM disks, writes during a resync, of after") == 0.3
+    assert value(bench, results, "slow legs (8 ms), during a resync, of after") == 0.75
+
+
 @pytest.mark.parametrize("words", [["--only", "nothing"], ["--rounds", "x"], ["--kernel", "5.10"]])
 def test_bad_usage_is_a_line_and_2(words):
     done = subprocess.run([TOOLS / "bench", *words], capture_output=True, text=True, check=False)
