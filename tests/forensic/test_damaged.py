@@ -27,6 +27,9 @@ from diskulog.forensic.belief import Belief
 from diskulog.forensic.difference import Difference
 from diskulog.units import MIB
 from tests import images
+from tests.fake_kernel import FLUSH, IN_SYNC
+from tests.traces import heard
+from tests.traces import write as write_trace
 from tools.damaging.catalogue import catalogue
 from tools.damaging.files import write
 from tools.damaging.recipe import Damaged, Recipe
@@ -168,9 +171,7 @@ def called(reader: Reader, path: Path) -> int:
 def check(reader: Reader, image: Damaged, status: int, out: str, err: str) -> None:
     """What is said is fit for a terminal, and is what the code says."""
     assert status == reader.code(image), err
-    assert "Traceback" not in out + err
-    assert "internal error" not in out + err
-    assert (out + err).replace("\n", "").isprintable()
+    survived(out, err)
     if status in (Exit.FINE, Exit.PROBLEM):
         assert out
         assert all(line.startswith("diskulog: warning: ") for line in err.splitlines())
@@ -290,6 +291,49 @@ def test_marking_everything(tmp_path, image):
     assert belief.judge(after) is image.belief
     assert belief.clean_regions(after).ones == 0
     assert after.sync is None or after.sync.read(0, MIB) == images.loaded(content).sync.read(0, MIB)
+
+
+# what needs more than the image: legs, a trace
+
+COMPARED = {
+    Exit.NOT_A_LOG: {Exit.NOT_A_LOG},
+    Exit.FINE: {Exit.FINE, Exit.USAGE, Exit.REFUSED},  # a kernel log's region size is to be given, LVM's has no count
+    Exit.PROBLEM: {Exit.FINE, Exit.USAGE, Exit.REFUSED},
+}
+
+
+@pytest.fixture(scope="module")
+def legs(tmp_path_factory):
+    made = [tmp_path_factory.mktemp("legs") / name for name in "ab"]
+    for leg in made:
+        with leg.open("wb") as file:
+            file.truncate(2**30)
+    return [str(leg) for leg in made]
+
+
+@pytest.mark.parametrize("image", LIGHT.values(), ids=LIGHT)
+def test_legs_are_compared_by_it_or_it_says_why_not(written, capsys, legs, image):
+    path = written(image)
+    with untouched(path, image.recipe), bounded(memory_bytes=4 * MEMORY_BYTES):
+        status = cli.run(["verify", "--regions", "0", str(path), *legs])
+    assert status in COMPARED[image.code]
+    survived(*capsys.readouterr())
+
+
+@pytest.mark.parametrize("uuid", [images.UUID, "other"])
+@pytest.mark.parametrize("image", LIGHT.values(), ids=LIGHT)
+def test_a_trace_is_replayed_over_it_or_it_says_why_not(tmp_path, written, capsys, image, uuid):
+    path, trace = written(image), write_trace(tmp_path / "trace", [heard(IN_SYNC, bytes(8)), heard(FLUSH, bytes(8))])
+    with untouched(path, image.recipe), bounded(memory_bytes=4 * MEMORY_BYTES):
+        status = cli.run(["replay", "--uuid", uuid, str(trace), str(path)])
+    assert status in (Exit.FINE, Exit.USAGE, Exit.NOT_A_LOG, Exit.REFUSED)
+    survived(*capsys.readouterr())
+
+
+def survived(out: str, err: str) -> None:
+    assert "Traceback" not in out + err
+    assert "internal error" not in out + err
+    assert (out + err).replace("\n", "").isprintable()
 
 
 # in processes of their own: the same from outside, and through a pipe
