@@ -21,6 +21,7 @@ from diskulog.controlsocket import ControlSocket
 logger = logging.getLogger("diskulog.supervisor")
 
 _LOOK_SECONDS = 0.5
+_READY_SECONDS = 0.02  # between two looks whether the first worker answers
 _FEEDS = 3  # within systemd's time
 
 
@@ -42,6 +43,7 @@ class Attendant:
         self._feed_seconds = watchdog / _FEEDS if watchdog else None
         self._fed = self._looked = time.monotonic()
         self._heart = 0
+        self._ready = False  # whether systemd was told
         self._still_seconds = 0.0
         self._reading: threading.Thread | None = None
         self._read: list[Config] = []
@@ -49,6 +51,8 @@ class Attendant:
     @property
     def wait_seconds(self) -> float | None:
         """How long may be waited before the next ``tick``."""
+        if not self._ready:
+            return _READY_SECONDS
         return self._control.wait_seconds if self._control is not None else None
 
     def wanted(self) -> list[tuple[int, int]]:
@@ -64,6 +68,9 @@ class Attendant:
         """Do what has its time."""
         if self._control is not None:
             self._control.tick()
+        if not self._ready and self._board.words[HEARTBEAT]:
+            self._ready = True
+            process.notify("READY=1")
         now = time.monotonic()
         if now - self._looked >= _LOOK_SECONDS:
             # what passed is counted in looks: a machine that was stopped for an hour has looked once

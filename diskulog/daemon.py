@@ -102,10 +102,8 @@ class Daemon:
         # whatever the level: scripts and people wait for this line
         if first:
             _ready.info("ready, version of the requests 1 to 3, netlink port %d", self._transport.port)
-            process.notify("READY=1")
         while not self._stopping:
             self._turn()
-        process.notify("STOPPING=1")
         self._settle()
 
     def _take_over(self) -> None:

@@ -175,6 +175,7 @@ class Supervisor:
 
     def _stop(self, number: int, _: object) -> None:
         self._stopping = True
+        process.notify("STOPPING=1")
         if self._worker is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._worker, signal.SIGTERM)

@@ -4,6 +4,8 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -69,7 +71,10 @@ def pass_time(attendant: Attendant, clock: Clock, seconds: float, step: float = 
 def test_the_control_socket_has_its_turns(board):
     control = FakeControl()
     attendant = Attendant(board, control, 10.0, None)
+    board.words[HEARTBEAT] = 1
+    attendant.tick()
     assert (attendant.wanted(), attendant.wait_seconds) == ([(3, 1)], 0.1)
+    control.done.clear()
     attendant.turn(3, 1)
     attendant.tick()
     attendant.leave_in_child()
@@ -78,6 +83,8 @@ def test_the_control_socket_has_its_turns(board):
 
 def test_without_a_control_socket_there_is_nothing_to_poll(board):
     attendant = Attendant(board, None, 10.0, None)
+    board.words[HEARTBEAT] = 1
+    attendant.tick()
     assert (attendant.wanted(), attendant.wait_seconds) == ([], None)
     attendant.turn(3, 1)
     attendant.tick()
@@ -132,26 +139,46 @@ def test_a_worker_that_ended_meanwhile_is_no_matter(board, clock, monkeypatch):
     pass_time(attendant, clock, 10.0)
 
 
-@pytest.mark.parametrize("beats", [True, False])
-def test_systemd_hears_of_us_while_the_worker_lives(board, clock, killed, tmp_path, monkeypatch, beats):
+@pytest.fixture
+def told(tmp_path, monkeypatch) -> Iterator[Callable[[], list[bytes]]]:
+    """What systemd was told so far."""
     name = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(name)
         sock.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", name)
-        monkeypatch.setenv("WATCHDOG_USEC", "6000000")
-        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
-        attendant = Attendant(board, None, 60.0, None)
-        for _ in range(20):
-            board.words[HEARTBEAT] += beats
-            pass_time(attendant, clock, 0.5)
-        told = []
-        while len(told) < 100:
-            try:
-                told.append(sock.recv(100))
-            except BlockingIOError:
-                break
-    assert told == ([b"WATCHDOG=1"] * 5 if beats else [])
+
+        def messages() -> list[bytes]:
+            found = []
+            with suppress(BlockingIOError):
+                while True:
+                    found.append(sock.recv(100))
+            return found
+
+        yield messages
+
+
+def test_ready_is_said_once_when_the_first_worker_answers(board, clock, told):
+    attendant = Attendant(board, None, 60.0, None)
+    attendant.tick()
+    assert (told(), attendant.wait_seconds) == ([], 0.02)
+    board.words[HEARTBEAT] = 1
+    attendant.tick()
+    attendant.begin(78)
+    attendant.tick()
+    assert told() == [b"READY=1"]
+
+
+@pytest.mark.parametrize("beats", [True, False])
+def test_systemd_hears_of_us_while_the_worker_lives(board, clock, killed, told, monkeypatch, beats):
+    monkeypatch.setenv("WATCHDOG_USEC", "6000000")
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+    attendant = Attendant(board, None, 60.0, None)
+    board.words[HEARTBEAT] = 1
+    for _ in range(20):
+        pass_time(attendant, clock, 0.5)
+        board.words[HEARTBEAT] += beats
+    assert told() == [b"READY=1"] + [b"WATCHDOG=1"] * (5 if beats else 0)
 
 
 @pytest.mark.parametrize(
