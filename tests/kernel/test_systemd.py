@@ -16,7 +16,10 @@ _TOP = Path(__file__).resolve().parents[2]
 _CONF = _TOP / "conf"
 _LEG_BYTES, _LOG_BYTES = 16 << 20, 1 << 20
 # shorter than in conf/: the VM's time is dear
-_SHORTER = "[Service]\nWatchdogSec=8s\n"
+_SHORTER = {
+    "etc/systemd/system/diskulog.service.d/shorter.conf": "[Service]\nWatchdogSec=12s\n",
+    "etc/diskulog/diskulog.toml": "[daemon]\nworker_timeout_seconds = 4.0\n",
+}
 _NAMES = [step.__name__ for step in STEPS]
 
 
@@ -28,8 +31,7 @@ def installed(root: Path) -> Path:
     }
     for kind in ("modules-load.d", "sysusers.d", "tmpfiles.d"):
         files[f"usr/lib/{kind}/diskulog.conf"] = (_CONF / kind / "diskulog.conf").read_text()
-    files["etc/systemd/system/diskulog.service.d/shorter.conf"] = _SHORTER
-    for name, text in files.items():
+    for name, text in {**files, **_SHORTER}.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
