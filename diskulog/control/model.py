@@ -196,7 +196,7 @@ def _reason(line: bytes, cause: ValidationError) -> DiskulogError:
 
 def render(found: StatusDocument | Event) -> str:
     """Return JSON on one line, all of it ASCII that a terminal can show."""
-    return json.dumps(found.model_dump(), separators=(",", ":")).replace("\x7f", "\\u007f")
+    return json.dumps(found.model_dump(), separators=(",", ":"))
 
 
 def status_schema() -> str:
