@@ -17,6 +17,7 @@ from diskulog.commands import (
     config,
     diff,
     dump,
+    events,
     format,
     inspect,
     mark,
@@ -24,8 +25,11 @@ from diskulog.commands import (
     replay,
     restore,
     serve,
+    status,
     trace,
     verify,
+    wait,
+    watch,
 )
 from diskulog.commands.console import EXIT_CODES, complain, emit
 from diskulog.exits import Exit, exit_for
@@ -57,6 +61,10 @@ def _diskulog(
 
 for _name, _command, _help in (
     ("serve", serve.serve, serve.HELP),
+    ("status", status.status, status.HELP),
+    ("watch", watch.watch, watch.HELP),
+    ("wait", wait.wait, wait.HELP),
+    ("events", events.events, events.HELP),
     ("inspect", inspect.inspect, inspect.HELP),
     ("check", check.check, check.HELP),
     ("dump", dump.dump, dump.HELP),
@@ -86,14 +94,14 @@ def run(arguments: Sequence[str]) -> int:
         if stream is not None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name may be any bytes
     try:
-        status = app(list(arguments), prog_name="diskulog", standalone_mode=False)
+        code = app(list(arguments), prog_name="diskulog", standalone_mode=False)
         emit("")  # help is printed by typer: does it leave the buffer?
-        if status == _INTERRUPTED:
+        if code == _INTERRUPTED:
             raise KeyboardInterrupt
     except (Exception, KeyboardInterrupt) as failure:
         complain(sentence(failure))
         return exit_for(failure) if parser_complaint(failure) is None else Exit.USAGE
-    return int(status or Exit.FINE)
+    return int(code or Exit.FINE)
 
 
 def main() -> NoReturn:

@@ -104,7 +104,7 @@ def test_a_page_has_the_options_of_its_command_and_no_other(name):
     }
     for option in own:
         text = options(name)[option.name][1]
-        assert option.default is None or option.default in text.replace(".", " ").split(), option.name
+        assert option.default is None or option.default in [word.rstrip(".") for word in text.split()], option.name
         assert all(choice in text for choice in option.choices), option.name
         assert not option.required or f"{option.name} {option.value}" in section(name, "SYNOPSIS").astext()
 

@@ -23,15 +23,21 @@ _diskulog() {
 	case "$command $prev" in
 	'inspect --units') words='regions sectors bytes' ;;
 	'diff --since' | \
+		'events --socket' | \
 		'inspect --svg' | \
 		'inspect --png' | \
 		'replay --out-image' | \
 		'replay --config' | \
 		'serve --config' | \
+		'status --socket' | \
 		'trace --out' | \
-		'verify --state') ;; # a file
+		'verify --state' | \
+		'wait --socket' | \
+		'watch --socket') ;; # a file
 	'adopt --uuid' | \
 		'diff --limit' | \
+		'events --history' | \
+		'events --count' | \
 		'format --uuid' | \
 		'format --region-size' | \
 		'format --regions' | \
@@ -54,16 +60,20 @@ _diskulog() {
 		'verify --length' | \
 		'verify --regions' | \
 		'verify --rate' | \
-		'verify --limit') return ;; # only the user knows
+		'verify --limit' | \
+		'wait --timeout' | \
+		'watch --interval' | \
+		'watch --count') return ;; # only the user knows
 	*)
 		case $command in
-		'') words='adopt check config diff dump format inspect mark repair replay restore serve trace verify --version --help' ;;
+		'') words='adopt check config diff dump events format inspect mark repair replay restore serve status trace verify wait watch --version --help' ;;
 		adopt) [[ $cur == -* ]] && words='--uuid --yes --dry-run --help' ;;
 		check) [[ $cur == -* ]] && words='--json --quiet --help' ;;
 		'config check') [[ $cur == -* ]] && words='--help' ;;
 		'config show') [[ $cur == -* ]] && words='--json --help' ;;
 		diff) [[ $cur == -* ]] && words='--since --json --limit --help' ;;
 		dump) [[ $cur == -* ]] && words='--json --help' ;;
+		events) words='--history --count --socket --schema --help' ;;
 		format) [[ $cur == -* ]] && words='--uuid --region-size --regions --in-sync --overwrite --yes --dry-run --help' ;;
 		inspect) [[ $cur == -* ]] && words='--json --limit --units --map --raw --svg --png --region-size --offset --rate --schema --help' ;;
 		mark) [[ $cur == -* ]] && words='--regions --sectors --bytes --all --yes --dry-run --help' ;;
@@ -71,8 +81,11 @@ _diskulog() {
 		replay) [[ $cur == -* ]] && words='--uuid --step --json --limit --out-image --config --help' ;;
 		restore) [[ $cur == -* ]] && words='--overwrite --yes --dry-run --help' ;;
 		serve) words='--config --help' ;;
+		status) [[ $cur == -* ]] && words='--json --socket --schema --help' ;;
 		trace) words='--out --ring --uuid --seconds --count --alone --help' ;;
 		verify) [[ $cur == -* ]] && words='--mirror --region-size --length --regions --rate --state --limit --json --help' ;;
+		wait) [[ $cur == -* ]] && words='--synced --timeout --socket --help' ;;
+		watch) [[ $cur == -* ]] && words='--interval --count --socket --help' ;;
 		config) words='check show --help' ;;
 		*) return ;;
 		esac

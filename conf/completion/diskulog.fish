@@ -19,6 +19,7 @@ complete -c diskulog -n '__diskulog_is' -a check -d 'Judge a log: what it breaks
 complete -c diskulog -n '__diskulog_is' -a config -d 'Look at the daemon\'s configuration; nothing is changed'
 complete -c diskulog -n '__diskulog_is' -a diff -d 'Show what changed from one log to another'
 complete -c diskulog -n '__diskulog_is' -a dump -d 'Print a log as text, for version control, and for \'restore\''
+complete -c diskulog -n '__diskulog_is' -a events -d 'Print what happens to the daemon\'s logs, a line of JSON each, as it happens'
 complete -c diskulog -n '__diskulog_is' -a format -d 'Make a fresh log, of which every region is dirty'
 complete -c diskulog -n '__diskulog_is' -a inspect -d 'Show what a log says: which regions are clean, dirty, in sync'
 complete -c diskulog -n '__diskulog_is' -a mark -d 'Mark regions dirty by hand'
@@ -26,8 +27,11 @@ complete -c diskulog -n '__diskulog_is' -a repair -d 'Make a new log from a dama
 complete -c diskulog -n '__diskulog_is' -a replay -d 'Show what a trace holds, or run it against an image of the log'
 complete -c diskulog -n '__diskulog_is' -a restore -d 'Make a log of a dump again'
 complete -c diskulog -n '__diskulog_is' -a serve -d 'Answer the kernel\'s log requests, in the foreground'
+complete -c diskulog -n '__diskulog_is' -a status -d 'Show the running daemon and its logs: how each stands, what it did, how fast'
 complete -c diskulog -n '__diskulog_is' -a trace -d 'Record what the kernel asks a running daemon'
 complete -c diskulog -n '__diskulog_is' -a verify -d 'Compare the legs of a mirror where its log calls them equal'
+complete -c diskulog -n '__diskulog_is' -a wait -d 'Wait until mirrors are in sync'
+complete -c diskulog -n '__diskulog_is' -a watch -d 'Watch resyncs: how far, how fast, how long still'
 complete -c diskulog -n '__diskulog_is config' -a check -d 'Say everything that is wrong with a configuration'
 complete -c diskulog -n '__diskulog_is config' -a show -d 'Show every value in effect, its unit, and where it comes from'
 complete -c diskulog -n '__diskulog_is config' -l help -d 'Say what it does and end'
@@ -55,6 +59,11 @@ complete -c diskulog -n '__diskulog_is diff' -F
 complete -c diskulog -n '__diskulog_is dump' -l json -d 'Print JSON, for scripts'
 complete -c diskulog -n '__diskulog_is dump' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is dump' -F
+complete -c diskulog -n '__diskulog_is events' -l history -x -d 'Begin with up to N events that were'
+complete -c diskulog -n '__diskulog_is events' -l count -x -d 'End after N events'
+complete -c diskulog -n '__diskulog_is events' -l socket -r -F -d 'The daemon\'s control socket, in place of run_directory\'s'
+complete -c diskulog -n '__diskulog_is events' -l schema -d 'Print the schema of a line and end'
+complete -c diskulog -n '__diskulog_is events' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is format' -l uuid -x -d 'The uuid in the mirror\'s table'
 complete -c diskulog -n '__diskulog_is format' -l region-size -x -d 'Of 512 bytes; a power of two'
 complete -c diskulog -n '__diskulog_is format' -l regions -x -d 'How many the mirror has'
@@ -106,6 +115,11 @@ complete -c diskulog -n '__diskulog_is restore' -l help -d 'Say what it does and
 complete -c diskulog -n '__diskulog_is restore' -F
 complete -c diskulog -n '__diskulog_is serve' -l config -r -F -d 'Default: DISKULOG_CONFIG, /etc/diskulog/diskulog.toml'
 complete -c diskulog -n '__diskulog_is serve' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is status' -l json -d 'Print JSON, for scripts'
+complete -c diskulog -n '__diskulog_is status' -l socket -r -F -d 'The daemon\'s control socket, in place of run_directory\'s'
+complete -c diskulog -n '__diskulog_is status' -l schema -d 'Print the schema of the JSON and end'
+complete -c diskulog -n '__diskulog_is status' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is status' -F
 complete -c diskulog -n '__diskulog_is trace' -l out -r -F -d 'A new file, written as requests come'
 complete -c diskulog -n '__diskulog_is trace' -l ring -x -d 'Keep the last N in memory; written at the end, and at SIGUSR1'
 complete -c diskulog -n '__diskulog_is trace' -l uuid -x -d 'Only the log with this uuid'
@@ -123,3 +137,13 @@ complete -c diskulog -n '__diskulog_is verify' -l limit -x -d 'Show N differing 
 complete -c diskulog -n '__diskulog_is verify' -l json -d 'Print JSON, for scripts'
 complete -c diskulog -n '__diskulog_is verify' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is verify' -F
+complete -c diskulog -n '__diskulog_is wait' -l synced -d 'What to wait for'
+complete -c diskulog -n '__diskulog_is wait' -l timeout -x -d 'Give up after so long'
+complete -c diskulog -n '__diskulog_is wait' -l socket -r -F -d 'The daemon\'s control socket, in place of run_directory\'s'
+complete -c diskulog -n '__diskulog_is wait' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is wait' -F
+complete -c diskulog -n '__diskulog_is watch' -l interval -x -d 'Look again after so long'
+complete -c diskulog -n '__diskulog_is watch' -l count -x -d 'End after N looks'
+complete -c diskulog -n '__diskulog_is watch' -l socket -r -F -d 'The daemon\'s control socket, in place of run_directory\'s'
+complete -c diskulog -n '__diskulog_is watch' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is watch' -F

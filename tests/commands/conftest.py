@@ -2,6 +2,7 @@
 import pytest
 
 from diskulog import cli
+from tests import fake_control
 
 
 @pytest.fixture
@@ -21,3 +22,15 @@ def run(capsys):
         return status, out, err
 
     return call
+
+
+@pytest.fixture
+def socket_path(tmp_path):
+    return tmp_path / "control.sock"
+
+
+@pytest.fixture
+def daemon(socket_path):
+    """A daemon's control socket, with nothing behind it."""
+    with fake_control.serving(socket_path) as made:
+        yield made
