@@ -69,7 +69,7 @@ DAEMON_SIDE = [
 ]
 
 # what hears, reads and replays; replay is the one place where the daemon's side and the forensic side meet
-READING_SIDE = ["diskulog.forensic", "diskulog.trace", "diskulog.replay", "diskulog.control"]
+READING_SIDE = ["diskulog.forensic", "diskulog.trace", "diskulog.replay", "diskulog.control", "diskulog.metrics"]
 COMMAND_LINE = ["diskulog.cli", "diskulog.commands", "diskulog.failures", "typer"]
 
 # module or package -> what it must not import, at any place in it
@@ -93,10 +93,18 @@ MUST_NOT = {
             "trace",
             "replay",
             "control",
+            "metrics",
         ]
     ],
     # the daemon is asked through its socket, and knows nothing of who asks
     "control": [
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "trace", "replay", "metrics", "config"]
+        if name not in ("errors", "units")
+    ]
+    + ["pyroute2", "threading", *COMMAND_LINE],
+    # a client of the socket's client; nobody but the command line knows it
+    "metrics": [
         f"diskulog.{name}" for name in [*DAEMON_SIDE, "trace", "replay", "config"] if name not in ("errors", "units")
     ]
     + ["pyroute2", "threading", *COMMAND_LINE],
@@ -153,6 +161,9 @@ MUST_NOT_ALSO = {
     "control.model": [name for name in WORLD if name != "pydantic"],
     "control.client": ["diskulog.sysfs", "diskulog.forensic", "diskulog.control.model", "pydantic"],
     "control.mirrors": ["socket", "pydantic", "diskulog.control.client", "diskulog.control.model"],
+    "metrics.families": [*WORLD, "diskulog.forensic", "diskulog.control.client", "diskulog.control.mirrors"],
+    "metrics.exposition": [*WORLD, "diskulog.control"],
+    "metrics.web": ["pydantic", "pathlib", "diskulog.control"],
     **{f"forensic.{name}": WORLD for name in ("raw", "density", "chart", "picture", "svg", "png", "font", "text")},
 }
 # imported by the command line, and by it inside a function only: `diskulog inspect` must not load a socket
@@ -167,6 +178,7 @@ LAZY = {
         "diskulog.trace",
         "diskulog.replay",
         "diskulog.control",
+        "diskulog.metrics",
         "diskulog.forensic.model",
         "diskulog.forensic.raw",
         "diskulog.forensic.picture",

@@ -26,6 +26,8 @@ _diskulog() {
 		'events --socket' | \
 		'inspect --svg' | \
 		'inspect --png' | \
+		'metrics --textfile' | \
+		'metrics --socket' | \
 		'replay --out-image' | \
 		'replay --config' | \
 		'serve --config' | \
@@ -48,6 +50,8 @@ _diskulog() {
 		'mark --regions' | \
 		'mark --sectors' | \
 		'mark --bytes' | \
+		'metrics --interval' | \
+		'metrics --listen' | \
 		'repair --uuid' | \
 		'replay --uuid' | \
 		'replay --limit' | \
@@ -66,7 +70,7 @@ _diskulog() {
 		'watch --count') return ;; # only the user knows
 	*)
 		case $command in
-		'') words='adopt check config diff dump events format inspect mark repair replay restore serve status trace verify wait watch --version --help' ;;
+		'') words='adopt check config diff dump events format inspect mark metrics repair replay restore serve status trace verify wait watch --version --help' ;;
 		adopt) [[ $cur == -* ]] && words='--uuid --yes --dry-run --help' ;;
 		check) [[ $cur == -* ]] && words='--json --quiet --help' ;;
 		'config check') [[ $cur == -* ]] && words='--help' ;;
@@ -77,6 +81,7 @@ _diskulog() {
 		format) [[ $cur == -* ]] && words='--uuid --region-size --regions --in-sync --overwrite --yes --dry-run --help' ;;
 		inspect) [[ $cur == -* ]] && words='--json --limit --units --map --raw --svg --png --region-size --offset --rate --schema --help' ;;
 		mark) [[ $cur == -* ]] && words='--regions --sectors --bytes --all --yes --dry-run --help' ;;
+		metrics) words='--textfile --interval --listen --yes-it-is-public --socket --help' ;;
 		repair) [[ $cur == -* ]] && words='--uuid --write --overwrite --yes --help' ;;
 		replay) [[ $cur == -* ]] && words='--uuid --step --json --limit --out-image --config --help' ;;
 		restore) [[ $cur == -* ]] && words='--overwrite --yes --dry-run --help' ;;
