@@ -32,7 +32,7 @@ request.
 \b
 Examples:
   diskulog metrics
-  diskulog metrics --textfile /run/diskulog-metrics/diskulog.prom --interval 15
+  diskulog metrics --textfile /run/metrics/diskulog.prom --interval 15
   diskulog metrics --listen 127.0.0.1:9750
 {console.EXIT_CODES}"""
 

@@ -60,7 +60,7 @@ def _single(name: str, kind: Kind, text: str, value: float, labels: Labels = ())
     return Family(name, kind, text, (Sample("", labels, value),))
 
 
-_DAEMON: Final[tuple[tuple[str, Kind, str, Callable[[Daemon], float]], ...]] = (
+_DAEMON: Final[tuple[tuple[str, Kind, str, Callable[[Daemon], float | None]], ...]] = (
     (
         "diskulog_start_time_seconds",
         "gauge",
@@ -104,7 +104,8 @@ def _daemon(daemon: Daemon) -> Iterator[Family]:
     text = "The version of the daemon; always 1."
     yield _single("diskulog_build_info", "gauge", text, 1, (("version", daemon.version),))
     for name, kind, text, value in _DAEMON:
-        yield _single(name, kind, text, value(daemon))
+        if (known := value(daemon)) is not None:
+            yield _single(name, kind, text, known)
 
 
 # the bits of a log are not known before its first RESUME here: its series are left out then

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+import time
+
 import pytest
 
-from diskulog import sysfs
+from diskulog import figures, status, sysfs
+from diskulog.board import BOARD_BYTES, WRITTEN_US, Board, Names
+from diskulog.control import model
 from diskulog.exits import NoDaemonError
-from diskulog.metrics import collect
-from tests import fake_control
+from diskulog.metrics import collect, exposition, families
+from diskulog.wire import RequestType
+from tests import fake_control, prometheus
 from tests.fake_control import log
 
 
@@ -64,3 +69,32 @@ def test_the_mirror_is_named_by_sysfs(path, tmp_path, monkeypatch):
         found = {family.name: family.samples for family in collect.once(path)}
     names = {dict(sample.labels)["uuid"]: dict(sample.labels)["mirror"] for sample in found["diskulog_log_regions"]}
     assert names == {"UUID-1": "home", "c": ""}
+
+
+def test_what_the_daemon_really_answers_becomes_metrics():
+    """The answer is made by the daemon's own side, of a log that worked."""
+    board = Board(memoryview(bytearray(BOARD_BYTES)))
+    board.words[WRITTEN_US] = int(time.time() * 1e6)
+    words = board.slot(Names(0xFFFF888012345678, b"U", "253:2", "disk"))
+    for word, value in ((figures.REGION_SIZE, 1024), (figures.REGION_COUNT, 8), (figures.TARGET_LENGTH, 8192)):
+        words[word] = value
+    for took_ns in (1000, 5_000_000, 200_000_000_000):
+        figures.count_flush(words, took_ns, 1)
+    figures.count_request(words, RequestType.FLUSH, 16)
+    answers = status.Answers(board, status.About(1, time.time(), 5, 2), time.time, time.monotonic)
+    found = families.of_answer(model.answer(answers.status()), lambda _: None, 0.0)
+    samples = {
+        (family.name + suffix, dict(labels).get("le") or dict(labels).get("request")): value
+        for family in found
+        for suffix, labels, value in family.samples
+    }
+    assert samples["diskulog_log_target_size_bytes", None] == 8192 * 512
+    assert samples["diskulog_log_marked_regions_total", None] == 2
+    assert samples["diskulog_log_requests_total", "FLUSH"] == 1
+    assert samples["diskulog_log_flush_latency_seconds_bucket", "+Inf"] == 3
+    assert samples["diskulog_log_flush_latency_seconds_count", None] == 3
+    assert samples["diskulog_log_flush_latency_seconds_sum", None] == pytest.approx(200.005001)
+    series = [value for (name, _), value in samples.items() if name.endswith("_bucket")]
+    assert series == sorted(series)
+    assert series[0] == 1
+    assert prometheus.promtool("check", "metrics", text=exposition.render(found)) == ""
