@@ -80,7 +80,7 @@ DAEMON_SIDE = [
 ]
 
 # what hears, reads and replays; replay is the one place where the daemon's side and the forensic side meet
-READING_SIDE = ["diskulog.forensic", "diskulog.trace", "diskulog.replay", "diskulog.control"]
+READING_SIDE = ["diskulog.forensic", "diskulog.trace", "diskulog.replay", "diskulog.control", "diskulog.metrics"]
 COMMAND_LINE = ["diskulog.cli", "diskulog.commands", "diskulog.failures", "typer"]
 
 # module or package -> what it must not import, at any place in it
@@ -104,10 +104,18 @@ MUST_NOT = {
             "trace",
             "replay",
             "control",
+            "metrics",
         ]
     ],
     # the daemon is asked through its socket, and knows nothing of who asks
     "control": [
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "trace", "replay", "metrics", "config"]
+        if name not in ("errors", "units")
+    ]
+    + ["pyroute2", "threading", *COMMAND_LINE],
+    # a client of the socket's client; nobody but the command line knows it
+    "metrics": [
         f"diskulog.{name}" for name in [*DAEMON_SIDE, "trace", "replay", "config"] if name not in ("errors", "units")
     ]
     + ["pyroute2", "threading", *COMMAND_LINE],
@@ -122,6 +130,7 @@ MUST_NOT = {
     + ["pyroute2", *COMMAND_LINE],
     **{name: [*READING_SIDE, *COMMAND_LINE] for name in DAEMON_SIDE if name not in PURE},
     "config": ["diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
+    "configtext": [*WORLD, "diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
     "exits": ["diskulog.daemon", "diskulog.forensic", *COMMAND_LINE],
     "failures": ["diskulog.cli", "diskulog.commands", "diskulog.daemon", "diskulog.forensic"],
     "cli": ["diskulog.server", "diskulog.store", "diskulog.dirtylog", "diskulog.forensic", "pyroute2"],
@@ -170,6 +179,9 @@ MUST_NOT_ALSO = {
     "control.model": [name for name in WORLD if name != "pydantic"],
     "control.client": ["diskulog.sysfs", "diskulog.forensic", "diskulog.control.model", "pydantic"],
     "control.mirrors": ["socket", "pydantic", "diskulog.control.client", "diskulog.control.model"],
+    "metrics.families": [*WORLD, "diskulog.forensic", "diskulog.control.client", "diskulog.control.mirrors"],
+    "metrics.exposition": [*WORLD, "diskulog.control"],
+    "metrics.web": ["pydantic", "pathlib", "diskulog.control"],
     **{f"forensic.{name}": WORLD for name in ("raw", "density", "chart", "picture", "svg", "png", "font", "text")},
 }
 # imported by the command line, and by it inside a function only: `diskulog inspect` must not load a socket
@@ -179,9 +191,12 @@ LAZY = {
         "diskulog.supervisor",
         "diskulog.transport",
         "diskulog.process",
+        "diskulog.config",
+        "diskulog.configtext",
         "diskulog.trace",
         "diskulog.replay",
         "diskulog.control",
+        "diskulog.metrics",
         "diskulog.forensic.model",
         "diskulog.forensic.raw",
         "diskulog.forensic.picture",

@@ -13,7 +13,12 @@ _diskulog() {
 		prev=${cur%%=*} prefix=${cur%%=*}= cur=${cur#*=}
 	fi
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-		[[ $word == -* ]] || { command=$word && break; }
+		[[ $word == -* ]] && continue
+		command=${command:+$command }$word
+		case $command in
+		config) ;; # one of its commands comes next
+		*) break ;;
+		esac
 	done
 	case "$command $prev" in
 	'inspect --units') words='regions sectors bytes' ;;
@@ -21,6 +26,8 @@ _diskulog() {
 		'events --socket' | \
 		'inspect --svg' | \
 		'inspect --png' | \
+		'metrics --textfile' | \
+		'metrics --socket' | \
 		'replay --out-image' | \
 		'replay --config' | \
 		'serve --config' | \
@@ -43,6 +50,8 @@ _diskulog() {
 		'mark --regions' | \
 		'mark --sectors' | \
 		'mark --bytes' | \
+		'metrics --interval' | \
+		'metrics --listen' | \
 		'repair --uuid' | \
 		'replay --uuid' | \
 		'replay --limit' | \
@@ -61,15 +70,18 @@ _diskulog() {
 		'watch --count') return ;; # only the user knows
 	*)
 		case $command in
-		'') words='adopt check diff dump events format inspect mark repair replay restore serve status trace verify wait watch --version --help' ;;
+		'') words='adopt check config diff dump events format inspect mark metrics repair replay restore serve status trace verify wait watch --version --help' ;;
 		adopt) [[ $cur == -* ]] && words='--uuid --yes --dry-run --help' ;;
 		check) [[ $cur == -* ]] && words='--json --quiet --help' ;;
+		'config check') [[ $cur == -* ]] && words='--help' ;;
+		'config show') [[ $cur == -* ]] && words='--json --help' ;;
 		diff) [[ $cur == -* ]] && words='--since --json --limit --help' ;;
 		dump) [[ $cur == -* ]] && words='--json --help' ;;
 		events) words='--history --count --socket --schema --help' ;;
 		format) [[ $cur == -* ]] && words='--uuid --region-size --regions --in-sync --overwrite --yes --dry-run --help' ;;
 		inspect) [[ $cur == -* ]] && words='--json --limit --units --map --raw --svg --png --region-size --offset --rate --schema --help' ;;
 		mark) [[ $cur == -* ]] && words='--regions --sectors --bytes --all --yes --dry-run --help' ;;
+		metrics) words='--textfile --interval --listen --yes-it-is-public --socket --help' ;;
 		repair) [[ $cur == -* ]] && words='--uuid --write --overwrite --yes --help' ;;
 		replay) [[ $cur == -* ]] && words='--uuid --step --json --limit --out-image --config --help' ;;
 		restore) [[ $cur == -* ]] && words='--overwrite --yes --dry-run --help' ;;
@@ -79,6 +91,7 @@ _diskulog() {
 		verify) [[ $cur == -* ]] && words='--mirror --region-size --length --regions --rate --state --limit --json --help' ;;
 		wait) [[ $cur == -* ]] && words='--synced --timeout --socket --help' ;;
 		watch) [[ $cur == -* ]] && words='--interval --count --socket --help' ;;
+		config) words='check show --help' ;;
 		*) return ;;
 		esac
 		;;
