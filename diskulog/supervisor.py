@@ -20,7 +20,8 @@ from diskulog.daemon import Daemon
 from diskulog.errors import RefusedError
 from diskulog.exits import Exit, exit_for
 from diskulog.handover import HANDOVER_BYTES, Handover
-from diskulog.transport import Transport, refuse_beside_another
+from diskulog.neighbours import refuse_beside_another
+from diskulog.transport import Transport
 from diskulog.wire import Request
 
 logger = logging.getLogger("diskulog.supervisor")

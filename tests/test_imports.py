@@ -63,6 +63,7 @@ DAEMON_SIDE = [
     "mirror",
     "process",
     "transport",
+    "neighbours",
     "supervisor",
     "handover",
     "journal",
