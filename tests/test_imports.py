@@ -70,7 +70,7 @@ DAEMON_SIDE = [
 ]
 
 # what hears, reads and replays; replay is the one place where the daemon's side and the forensic side meet
-READING_SIDE = ["diskulog.forensic", "diskulog.trace", "diskulog.replay"]
+READING_SIDE = ["diskulog.forensic", "diskulog.mirrors", "diskulog.trace", "diskulog.replay"]
 COMMAND_LINE = ["diskulog.cli", "diskulog.commands", "diskulog.failures", "typer"]
 
 # module or package -> what it must not import, at any place in it
@@ -93,6 +93,7 @@ MUST_NOT = {
             "commands",
             "trace",
             "replay",
+            "mirrors",
         ]
     ],
     "trace": [
@@ -103,6 +104,12 @@ MUST_NOT = {
     "replay": [f"diskulog.{name}" for name in [*DAEMON_SIDE, "config"] if name not in PURE]
     + ["pyroute2", *COMMAND_LINE],
     **{name: [*READING_SIDE, *COMMAND_LINE] for name in DAEMON_SIDE if name not in PURE},
+    "mirrors": [
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "trace", "replay"]
+        if name not in ("ctr", "errors", "ondisk", "units", "verdict")
+    ]
+    + ["pyroute2", "pydantic", *COMMAND_LINE],
     "config": ["diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
     "exits": ["diskulog.daemon", "diskulog.forensic", *COMMAND_LINE],
     "failures": ["diskulog.cli", "diskulog.commands", "diskulog.daemon", "diskulog.forensic"],
@@ -135,6 +142,7 @@ MUST_NOT_ALSO = {
     "mapped": ["diskulog.wire", "diskulog.store", "diskulog.verdict"],
     "verdict": ["diskulog.wire", "diskulog.store", "diskulog.mapped"],
     "ondisk": ["diskulog.wire", "diskulog.ctr", "diskulog.verdict", "diskulog.store"],
+    **{f"mirrors.{name}": WORLD for name in ("line", "sizing", "wish")},
     "transport": ["diskulog.dirtylog", "diskulog.server", "diskulog.store"],
     "lanes": ["diskulog.server", "diskulog.store", "diskulog.dirtylog"],
     **{f"forensic.{name}": WORLD for name in ("raw", "density", "chart", "picture", "svg", "png", "font", "text")},
@@ -148,6 +156,7 @@ LAZY = {
         "diskulog.process",
         "diskulog.trace",
         "diskulog.replay",
+        "diskulog.mirrors",
         "diskulog.forensic.model",
         "diskulog.forensic.raw",
         "diskulog.forensic.picture",
