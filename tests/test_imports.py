@@ -111,6 +111,7 @@ MUST_NOT = {
     ]
     + ["pyroute2", "pydantic", *COMMAND_LINE],
     "config": ["diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
+    "configtext": [*WORLD, "diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
     "exits": ["diskulog.daemon", "diskulog.forensic", *COMMAND_LINE],
     "failures": ["diskulog.cli", "diskulog.commands", "diskulog.daemon", "diskulog.forensic"],
     "cli": ["diskulog.server", "diskulog.store", "diskulog.dirtylog", "diskulog.forensic", "pyroute2"],
@@ -154,6 +155,8 @@ LAZY = {
         "diskulog.supervisor",
         "diskulog.transport",
         "diskulog.process",
+        "diskulog.config",
+        "diskulog.configtext",
         "diskulog.trace",
         "diskulog.replay",
         "diskulog.mirrors",

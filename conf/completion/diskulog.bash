@@ -13,7 +13,12 @@ _diskulog() {
 		prev=${cur%%=*} prefix=${cur%%=*}= cur=${cur#*=}
 	fi
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-		[[ $word == -* ]] || { command=$word && break; }
+		[[ $word == -* ]] && continue
+		command=${command:+$command }$word
+		case $command in
+		config) ;; # one of its commands comes next
+		*) break ;;
+		esac
 	done
 	case "$command $prev" in
 	'inspect --units') words='regions sectors bytes' ;;
@@ -52,9 +57,11 @@ _diskulog() {
 		'verify --limit') return ;; # only the user knows
 	*)
 		case $command in
-		'') words='adopt check diff dump format inspect mark repair replay restore serve trace verify --version --help' ;;
+		'') words='adopt check config diff dump format inspect mark repair replay restore serve trace verify --version --help' ;;
 		adopt) [[ $cur == -* ]] && words='--uuid --yes --dry-run --help' ;;
 		check) [[ $cur == -* ]] && words='--json --quiet --help' ;;
+		'config check') [[ $cur == -* ]] && words='--help' ;;
+		'config show') [[ $cur == -* ]] && words='--json --help' ;;
 		diff) [[ $cur == -* ]] && words='--since --json --limit --help' ;;
 		dump) [[ $cur == -* ]] && words='--json --help' ;;
 		format) [[ $cur == -* ]] && words='--uuid --region-size --regions --in-sync --overwrite --yes --dry-run --help' ;;
@@ -66,6 +73,7 @@ _diskulog() {
 		serve) words='--config --help' ;;
 		trace) words='--out --ring --uuid --seconds --count --alone --help' ;;
 		verify) [[ $cur == -* ]] && words='--mirror --region-size --length --regions --rate --state --limit --json --help' ;;
+		config) words='check show --help' ;;
 		*) return ;;
 		esac
 		;;

@@ -4,18 +4,19 @@
 function __diskulog_is --description 'Tell whether the command so far is this one'
     set -l words (commandline -opc)
     set -e words[1]
+    set -l found
     for word in $words
-        if not string match -q -- '-*' $word
-            test "$word" = "$argv[1]"
-            return
-        end
+        string match -q -- '-*' $word; and continue
+        set -a found $word
+        contains -- "$found" config; or break
     end
-    test -z "$argv[1]"
+    test "$found" = "$argv"
 end
 
 complete -c diskulog -f
 complete -c diskulog -n '__diskulog_is' -a adopt -d 'Take a log back from the kernel\'s own \'disk\' log'
 complete -c diskulog -n '__diskulog_is' -a check -d 'Judge a log: what it breaks, what that means, what to do'
+complete -c diskulog -n '__diskulog_is' -a config -d 'Look at the daemon\'s configuration; nothing is changed'
 complete -c diskulog -n '__diskulog_is' -a diff -d 'Show what changed from one log to another'
 complete -c diskulog -n '__diskulog_is' -a dump -d 'Print a log as text, for version control, and for \'restore\''
 complete -c diskulog -n '__diskulog_is' -a format -d 'Make a fresh log, of which every region is dirty'
@@ -27,6 +28,9 @@ complete -c diskulog -n '__diskulog_is' -a restore -d 'Make a log of a dump agai
 complete -c diskulog -n '__diskulog_is' -a serve -d 'Answer the kernel\'s log requests, in the foreground'
 complete -c diskulog -n '__diskulog_is' -a trace -d 'Record what the kernel asks a running daemon'
 complete -c diskulog -n '__diskulog_is' -a verify -d 'Compare the legs of a mirror where its log calls them equal'
+complete -c diskulog -n '__diskulog_is config' -a check -d 'Say everything that is wrong with a configuration'
+complete -c diskulog -n '__diskulog_is config' -a show -d 'Show every value in effect, its unit, and where it comes from'
+complete -c diskulog -n '__diskulog_is config' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is' -l version -d 'Print the version'
 complete -c diskulog -n '__diskulog_is' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is adopt' -l uuid -x -d 'The uuid in the mirror\'s table from now on'
@@ -38,6 +42,11 @@ complete -c diskulog -n '__diskulog_is check' -l json -d 'Print JSON, for script
 complete -c diskulog -n '__diskulog_is check' -l quiet -d 'Print nothing; the exit code says it'
 complete -c diskulog -n '__diskulog_is check' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is check' -F
+complete -c diskulog -n '__diskulog_is config check' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is config check' -F
+complete -c diskulog -n '__diskulog_is config show' -l json -d 'Print JSON, for scripts'
+complete -c diskulog -n '__diskulog_is config show' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is config show' -F
 complete -c diskulog -n '__diskulog_is diff' -l since -r -F -d 'What to compare with, in place of a first word'
 complete -c diskulog -n '__diskulog_is diff' -l json -d 'Print JSON, for scripts'
 complete -c diskulog -n '__diskulog_is diff' -l limit -x -d 'Show N ranges of each kind; 0: all'
