@@ -70,7 +70,7 @@ DAEMON_SIDE = [
 ]
 
 # what hears, reads and replays; replay is the one place where the daemon's side and the forensic side meet
-READING_SIDE = ["diskulog.forensic", "diskulog.mirrors", "diskulog.trace", "diskulog.replay"]
+READING_SIDE = ["diskulog.forensic", "diskulog.mirrors", "diskulog.trace", "diskulog.replay", "diskulog.control"]
 COMMAND_LINE = ["diskulog.cli", "diskulog.commands", "diskulog.failures", "typer"]
 
 # module or package -> what it must not import, at any place in it
@@ -94,14 +94,22 @@ MUST_NOT = {
             "trace",
             "replay",
             "mirrors",
+            "control",
         ]
     ],
+    # the daemon is asked through its socket, and knows nothing of who asks
+    "control": [
+        f"diskulog.{name}" for name in [*DAEMON_SIDE, "trace", "replay", "config"] if name not in ("errors", "units")
+    ]
+    + ["pyroute2", "threading", *COMMAND_LINE],
     "trace": [
-        f"diskulog.{name}" for name in [*DAEMON_SIDE, "replay", "config"] if name not in ("wire", "errors", "units")
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "replay", "control", "config"]
+        if name not in ("wire", "errors", "units")
     ]
     + ["pyroute2", *COMMAND_LINE],
     # it plays what the daemon has of the world, and touches none of that
-    "replay": [f"diskulog.{name}" for name in [*DAEMON_SIDE, "config"] if name not in PURE]
+    "replay": [f"diskulog.{name}" for name in [*DAEMON_SIDE, "control", "config"] if name not in PURE]
     + ["pyroute2", *COMMAND_LINE],
     **{name: [*READING_SIDE, *COMMAND_LINE] for name in DAEMON_SIDE if name not in PURE},
     "mirrors": [
@@ -146,6 +154,14 @@ MUST_NOT_ALSO = {
     **{f"mirrors.{name}": WORLD for name in ("line", "sizing", "wish")},
     "transport": ["diskulog.dirtylog", "diskulog.server", "diskulog.store"],
     "lanes": ["diskulog.server", "diskulog.store", "diskulog.dirtylog"],
+    # one door to the socket, one to sysfs and dmsetup; the rest is driven with what they found
+    **{
+        f"control.{name}": [*WORLD, "diskulog.control.client"]
+        for name in ("tables", "view", "resync", "waiting", "text")
+    },
+    "control.model": [name for name in WORLD if name != "pydantic"],
+    "control.client": ["diskulog.sysfs", "diskulog.forensic", "diskulog.control.model", "pydantic"],
+    "control.mirrors": ["socket", "pydantic", "diskulog.control.client", "diskulog.control.model"],
     **{f"forensic.{name}": WORLD for name in ("raw", "density", "chart", "picture", "svg", "png", "font", "text")},
 }
 # imported by the command line, and by it inside a function only: `diskulog inspect` must not load a socket
@@ -160,6 +176,7 @@ LAZY = {
         "diskulog.trace",
         "diskulog.replay",
         "diskulog.mirrors",
+        "diskulog.control",
         "diskulog.forensic.model",
         "diskulog.forensic.raw",
         "diskulog.forensic.picture",
