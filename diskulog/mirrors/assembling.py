@@ -59,11 +59,12 @@ def until(truth: Callable[[], bool], seconds: float) -> bool:
 
 
 def assemble(entries: Iterable[Entry], wait_seconds: float, *, dry_run: bool) -> Iterator[Outcome]:
-    """Make each mirror that is not there, in the order of the file, waiting for its devices if need be.
+    """Make each mirror that is not there, in the order of the file, waiting so long in all for devices.
 
     Raises:
         DeviceError: when dm cannot be asked which are there.
     """
+    end = time.monotonic() + wait_seconds
     there = {mirror.name: mirror for mirror in dm.mirrors()}
     names = dm.names()
     for entry in entries:
@@ -72,7 +73,7 @@ def assemble(entries: Iterable[Entry], wait_seconds: float, *, dry_run: bool) ->
         elif entry.name in names:
             yield _compared(entry.name, there.get(entry.name), entry.line)
         else:
-            yield _made(entry.name, entry.line, wait_seconds, dry_run)
+            yield _made(entry.name, entry.line, end - time.monotonic(), dry_run)
 
 
 def _compared(name: str, live: Mirror | None, wanted: MirrorLine) -> Outcome:

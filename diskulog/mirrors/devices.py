@@ -68,7 +68,7 @@ def opened(name: str) -> Iterator[tuple[Device, FileSource]]:
 def _looked_at(name: str, number: str, file: FileSource) -> Device:
     below = stands_on(number)
     bottoms = {path.name for path in below if not _folders(path)} or {(sysfs.SYS_BLOCK / number).resolve().name}
-    numbers = frozenset(_read(path / "dev") for path in below)
+    numbers = frozenset(map(number_in, below))
     return Device(name, number, file.size_bytes // SECTOR_BYTES, file.block_bytes, numbers, frozenset(bottoms))
 
 
@@ -127,6 +127,16 @@ def stands_on(number: str) -> list[Path]:
     for path in found:  # grows while it is walked
         found.extend(each for each in _folders(path) if each not in found)
     return found
+
+
+def number_in(folder: Path) -> str:
+    """Return the number of a device by its folder of sysfs."""
+    return _read(folder / "dev")
+
+
+def is_suspended(number: str) -> bool:
+    """Tell whether a mapped device is suspended, as far as sysfs says."""
+    return _read(sysfs.SYS_BLOCK / number / "dm" / "suspended") == "1"
 
 
 def mapped() -> dict[str, str]:

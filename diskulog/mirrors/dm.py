@@ -9,6 +9,7 @@ import errno as errnos
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +19,7 @@ from diskulog.mirrors import line
 from diskulog.mirrors.line import MirrorLine
 
 ASK_SECONDS: Final = 20.0
+_DEATH_SECONDS: Final = 2.0
 ACT_SECONDS: Final = 120.0  # the kernel asks the daemon again after 15 s
 
 
@@ -138,8 +140,9 @@ def _run(*words: str, seconds: float, changes: str | None = None) -> str:
     try:
         out, said = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired as cause:
-        # waited for no longer, and neither is its end: what waits for the kernel cannot be killed
         process.kill()
+        with suppress(subprocess.TimeoutExpired):  # what waits for the kernel cannot be killed, nor waited for
+            process.communicate(timeout=_DEATH_SECONDS)
         text = f"no answer within {seconds:.0f} s; process {process.pid} waits for the kernel"
         raise DeviceError(f"dmsetup {words[0]}", OSError(errnos.ETIMEDOUT, text)) from cause
     if process.returncode:

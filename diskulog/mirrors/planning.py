@@ -113,7 +113,7 @@ def _line(wished: Wish, legs: Sequence[Device], log: _Log | None) -> tuple[Mirro
         uuid = wish.new_uuid()
         notes.append(f"uuid {uuid} was made up now: the log belongs to it, so keep this line")
     if size is None:
-        if log and wished.keep_log and any(log.head):
+        if log and wished.keep_log and ondisk.dialect(log.head) in (Dialect.KERNEL, Dialect.DISKULOG):
             raise UsageError(f"{log.device.name}: this log does not know its region size: give --region-size")
         room = None if log is None else log.device.size_sectors * SECTOR_BYTES
         chosen = sizing.choose(length, room, log.device.block_bytes if log else SECTOR_BYTES)

@@ -6,10 +6,10 @@ Lives here: what keeps a mirror, the order. Does not print.
 
 from collections.abc import Iterator
 
+from diskulog import sysfs
 from diskulog.errors import DiskulogError, RefusedError
 from diskulog.mirrors import devices, dm
 from diskulog.mirrors.dm import Mirror
-from diskulog.sysfs import SYS_BLOCK
 
 _LVM = "LVM-"
 
@@ -34,7 +34,7 @@ def check(mirror: Mirror) -> None:
 
 def _of_lvm(number: str) -> bool:
     try:
-        return (SYS_BLOCK / number / "dm" / "uuid").read_text().startswith(_LVM)
+        return (sysfs.SYS_BLOCK / number / "dm" / "uuid").read_text().startswith(_LVM)
     except OSError:
         return False
 
