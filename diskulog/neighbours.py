@@ -37,13 +37,15 @@ def somebody_answers() -> bool:
     return any(_may_answer(pid) for pid in _listeners())
 
 
-def refuse_beside_another() -> None:
+def refuse_beside_another(own_inode: int | None = None) -> None:
     """Look who is in the group before joining it: refuse beside another daemon, warn of a listener.
+
+    ``own_inode`` is that of a socket which is in the group already: ours, held for us by systemd, too.
 
     Raises:
         RefusedError: another process that could answer, because it runs as root, is in the group.
     """
-    for pid in _listeners():
+    for pid in _listeners(own_inode):
         name = _process_name(pid)
         if _may_answer(pid):
             raise RefusedError(
@@ -58,14 +60,14 @@ def refuse_beside_another() -> None:
         )
 
 
-def _listeners() -> list[int]:
+def _listeners(but_inode: int | None = None) -> list[int]:
     # sk Eth Pid Groups ...: "Pid" is the port, which is the process's number for its first socket
     found = []
     for line in _PROC_NETLINK.read_text().splitlines()[1:]:
         words = line.split()
         if int(words[1]) == _NETLINK_CONNECTOR and int(words[3], 16) & 1 << (CN_IDX_DM - 1):
             port = int(words[2])
-            if port:
+            if port and int(words[9]) != but_inode:
                 found.append(_owner(int(words[9])) or port)
     return found
 

@@ -6,6 +6,7 @@ Lives here: joining, receiving, replying. Does not know what a datagram holds, o
 
 import errno
 import logging
+import os
 import socket
 import struct
 import time
@@ -26,6 +27,7 @@ logger = logging.getLogger("diskulog.transport")
 
 _SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h; the socket module has no name for it
 _SO_RCVTIMEO_NEW: Final = 66
+_SO_PROTOCOL: Final = 38
 _NO_TIME_SECONDS: Final = 0.001
 _MAX_ANSWERS: Final = 8  # between two looks at the clock
 _MSG_DONTWAIT: Final = int(socket.MSG_DONTWAIT)
@@ -41,24 +43,27 @@ class Transport:
 
     _kernel = 0  # its port, which no process can have
 
-    def __init__(self, receive_buffer_bytes: int, handover: Handover, spins: int = 0) -> None:
+    def __init__(
+        self, receive_buffer_bytes: int, handover: Handover, spins: int = 0, kept: socket.socket | None = None
+    ) -> None:
         """Open, bind and join group 7; requests are received into the memory that outlives a worker.
 
         After an answer the next request is looked for ``spins`` times before this process sleeps: the kernel asks one
-        after the other for each write, and to be woken costs more than to answer.
+        after the other for each write, and to be woken costs more than to answer. ``kept`` is the socket of an earlier
+        daemon, with whatever came since.
 
         Raises:
             RefusedError: another daemon serves already, or there is no connector here.
             PermissionError: a capability is missing.
         """
-        self._socket = _joined(receive_buffer_bytes)
+        self._socket = _joined(receive_buffer_bytes) if kept is None else _joined_again(kept, receive_buffer_bytes)
         self.port = self._socket.getsockname()[0]
         self._wait_seconds = 0.0
         self.wait_at_most(_NO_TIME_SECONDS)
         self._handover = handover
         self._complain = Complaints(logger, time.monotonic)
         self._woken = False
-        self._spins = spins
+        self.spins = spins
         self._awaited = 0  # how often the next ``receive`` looks before it sleeps
         self.overruns = 0
         self.drained = False  # whether the last ``receive`` found the buffer empty
@@ -128,7 +133,7 @@ class Transport:
                 except OSError as error:
                     self._not_sent(error)
                 length[0] = 0  # it is no longer in hand
-                spins = self._spins
+                spins = self.spins
             if answers >= _MAX_ANSWERS or self._woken:
                 self._awaited = spins
                 break
@@ -175,6 +180,14 @@ class Transport:
         self._socket.send(wire.bare_refusal(seq, errno.EAGAIN))
         self._handover.forget(seq)
 
+    def fileno(self) -> int:
+        """Return the socket's descriptor, for whoever keeps it beyond this process."""
+        return self._socket.fileno()
+
+    def resize(self, receive_buffer_bytes: int) -> None:
+        """Give the receive buffer another size; what is in it stays."""
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer_bytes)
+
     def close(self) -> None:
         """Leave the group and close."""
         self._socket.close()
@@ -201,6 +214,26 @@ def _joined(receive_buffer_bytes: int) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def _joined_again(kept: socket.socket, receive_buffer_bytes: int) -> socket.socket:
+    kept.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer_bytes)
+    kept.setblocking(True)
+    return kept
+
+
+def usable(fd: int) -> socket.socket | None:
+    """Return the socket behind a descriptor that an earlier daemon left, if it is one of ours; else close it."""
+    try:
+        found = socket.socket(fileno=fd)
+    except OSError:
+        os.close(fd)
+        return None
+    protocol = found.getsockopt(socket.SOL_SOCKET, _SO_PROTOCOL)
+    if found.family == socket.AF_NETLINK and protocol == NETLINK_CONNECTOR and found.getsockname()[0]:
+        return found
+    found.close()
+    return None
 
 
 def listener(receive_buffer_bytes: int, wait_seconds: float) -> socket.socket:

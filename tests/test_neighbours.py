@@ -72,6 +72,16 @@ class TestNeighbours:
         assert f"process {os.getpid()} " in caplog.text
         assert f"process {2**22 + 1} (unknown) listens on netlink group 7" in caplog.text
 
+    def test_a_socket_that_was_kept_for_us_is_our_own(self, monkeypatch, caplog):
+        # systemd, which holds it too, runs as root
+        monkeypatch.setattr(module, "_owner", {777: 1}.get)
+        monkeypatch.setattr(module, "_may_answer", lambda pid: pid == 1)
+        with caplog.at_level(logging.WARNING, "diskulog.transport"):
+            refuse_beside_another(777)
+            assert [record.args[0] for record in caplog.records] == [4294963000]
+            with pytest.raises(RefusedError):
+                refuse_beside_another()
+
     def test_the_owner_of_a_socket_is_found_by_its_inode(self):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             assert module._owner(os.fstat(sock.fileno()).st_ino) == os.getpid()

@@ -393,6 +393,46 @@ class TestTheRealSocket:
             refuse_beside_another()
 
 
+class TestASocketThatWasKept:
+    def test_it_is_used_with_what_came_meanwhile(self):
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, CONNECTOR) as first:
+            first.bind((0, 0))
+            port = first.getsockname()[0]
+            kept = module.usable(os.dup(first.fileno()))
+        assert kept.getsockname()[0] == port
+        kept.close()
+
+    @pytest.mark.parametrize(
+        "kind",
+        [(socket.AF_UNIX, socket.SOCK_DGRAM, 0), (socket.AF_NETLINK, socket.SOCK_DGRAM, 0)],
+        ids=["unix", "another netlink"],
+    )
+    def test_another_socket_is_closed(self, kind):
+        fd = socket.socket(*kind).detach()
+        assert module.usable(fd) is None
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(fd)
+
+    def test_one_that_is_not_bound_is_closed(self):
+        fd = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, CONNECTOR).detach()
+        assert module.usable(fd) is None
+
+    def test_what_is_no_socket_is_closed(self):
+        fd = os.open("/dev/null", os.O_RDONLY)
+        assert module.usable(fd) is None
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(fd)
+
+    def test_it_is_not_bound_again_and_its_buffer_has_the_size_of_today(self):
+        sock = ScriptedSocket()
+        made = Transport(BUFFER, Handover(memoryview(bytearray(HANDOVER_BYTES))), 0, sock)
+        assert sock.bound is None
+        assert sock.options[0] == (socket.SOL_SOCKET, 33, BUFFER)
+        assert sock.blocking
+        made.resize(2 * BUFFER)
+        assert sock.options[-1] == (socket.SOL_SOCKET, 33, 2 * BUFFER)
+
+
 class TestListening:
     def test_a_listener_joins_as_the_daemon_does_and_waits_so_long(self, monkeypatch):
         sock = ScriptedSocket()
