@@ -27,6 +27,7 @@ _ON_ONE = {
     "test_pressure": "6.1",
     "test_forensic": "6.12",
     "test_lvm": "6.1",
+    "test_mirror_commands": "6.12",
     "test_trace": "6.1",
     "test_verify": "6.12",
 }
