@@ -80,7 +80,15 @@ DAEMON_SIDE = [
 ]
 
 # what hears, reads and replays; replay is the one place where the daemon's side and the forensic side meet
-READING_SIDE = ["diskulog.forensic", "diskulog.trace", "diskulog.replay", "diskulog.control", "diskulog.metrics"]
+READING_SIDE = [
+    "diskulog.forensic",
+    "diskulog.mirrors",
+    "diskulog.doctor",
+    "diskulog.trace",
+    "diskulog.replay",
+    "diskulog.control",
+    "diskulog.metrics",
+]
 COMMAND_LINE = ["diskulog.cli", "diskulog.commands", "diskulog.failures", "typer"]
 
 # module or package -> what it must not import, at any place in it
@@ -103,6 +111,7 @@ MUST_NOT = {
             "commands",
             "trace",
             "replay",
+            "mirrors",
             "control",
             "metrics",
         ]
@@ -129,6 +138,18 @@ MUST_NOT = {
     "replay": [f"diskulog.{name}" for name in [*DAEMON_SIDE, "control", "config"] if name not in PURE]
     + ["pyroute2", *COMMAND_LINE],
     **{name: [*READING_SIDE, *COMMAND_LINE] for name in DAEMON_SIDE if name not in PURE},
+    "doctor": [
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "trace", "replay", "control"]
+        if name not in ("errors", "neighbours", "process", "units")
+    ]
+    + ["pyroute2", "pydantic", *COMMAND_LINE],
+    "mirrors": [
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "trace", "replay", "control", "doctor"]
+        if name not in ("ctr", "errors", "neighbours", "ondisk", "units", "verdict")
+    ]
+    + ["pyroute2", "pydantic", *COMMAND_LINE],
     "config": ["diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
     "configtext": [*WORLD, "diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
     "exits": ["diskulog.daemon", "diskulog.forensic", *COMMAND_LINE],
@@ -169,6 +190,8 @@ MUST_NOT_ALSO = {
     "mapped": ["diskulog.wire", "diskulog.store", "diskulog.verdict"],
     "verdict": ["diskulog.wire", "diskulog.store", "diskulog.mapped"],
     "ondisk": ["diskulog.wire", "diskulog.ctr", "diskulog.verdict", "diskulog.store"],
+    **{f"mirrors.{name}": WORLD for name in ("line", "sizing", "wish")},
+    **{f"doctor.{name}": WORLD for name in ("facts", "rules", "report")},
     "transport": ["diskulog.dirtylog", "diskulog.server", "diskulog.store"],
     "lanes": ["diskulog.server", "diskulog.store", "diskulog.dirtylog"],
     # one door to the socket, one to sysfs and dmsetup; the rest is driven with what they found
@@ -195,6 +218,9 @@ LAZY = {
         "diskulog.configtext",
         "diskulog.trace",
         "diskulog.replay",
+        "diskulog.mirrors",
+        "diskulog.doctor",
+        "diskulog.neighbours",
         "diskulog.control",
         "diskulog.metrics",
         "diskulog.forensic.model",
