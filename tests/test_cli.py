@@ -21,7 +21,7 @@ from tests import images
 
 COMMANDS = (
     *("serve", "inspect", "check", "dump", "restore", "diff", "repair", "format", "adopt", "mark", "verify"),
-    *("trace", "replay", "status", "watch", "wait", "events"),
+    *("trace", "replay", "status", "watch", "wait", "events", "migrate", "replace-log"),
 )
 READERS = (("inspect",), ("inspect", "--json"), ("inspect", "--map"), ("adopt", "--dry-run"))
 ROOT = Path(__file__).parent.parent

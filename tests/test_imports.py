@@ -69,7 +69,7 @@ DAEMON_SIDE = [
 ]
 
 # what hears, reads and replays; replay is the one place where the daemon's side and the forensic side meet
-READING_SIDE = ["diskulog.forensic", "diskulog.trace", "diskulog.replay", "diskulog.control"]
+READING_SIDE = ["diskulog.forensic", "diskulog.trace", "diskulog.replay", "diskulog.control", "diskulog.moving"]
 COMMAND_LINE = ["diskulog.cli", "diskulog.commands", "diskulog.failures", "typer"]
 
 # module or package -> what it must not import, at any place in it
@@ -93,11 +93,28 @@ MUST_NOT = {
             "trace",
             "replay",
             "control",
+            "moving",
+            "dm",
         ]
+    ],
+    # it reads and writes logs as the forensic side does, and asks the daemon through its socket like anybody
+    "moving": [
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "trace", "replay", "config"]
+        if name not in ("ctr", "errors", "ondisk", "units", "process")
+    ]
+    + ["pyroute2", "threading", "subprocess", *COMMAND_LINE],
+    "dm": [
+        *(f"diskulog.{name}" for name in DAEMON_SIDE if name != "errors"),
+        "subprocess",
+        *READING_SIDE,
+        *COMMAND_LINE,
     ],
     # the daemon is asked through its socket, and knows nothing of who asks
     "control": [
-        f"diskulog.{name}" for name in [*DAEMON_SIDE, "trace", "replay", "config"] if name not in ("errors", "units")
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "trace", "replay", "moving", "config"]
+        if name not in ("errors", "units")
     ]
     + ["pyroute2", "threading", *COMMAND_LINE],
     "trace": [
@@ -152,6 +169,12 @@ MUST_NOT_ALSO = {
     "control.model": [name for name in WORLD if name != "pydantic"],
     "control.client": ["diskulog.sysfs", "diskulog.forensic", "diskulog.control.model", "pydantic"],
     "control.mirrors": ["socket", "pydantic", "diskulog.control.client", "diskulog.control.model"],
+    # one door to the log devices, one to everybody who is asked, one that does; the rest decides
+    **{
+        f"moving.{name}": [*WORLD, "diskulog.dm", "diskulog.control", "diskulog.forensic.writing", "diskulog.process"]
+        for name in ("table", "medium", "situation", "refusals", "plan")
+    },
+    "moving.logs": ["diskulog.dm", "diskulog.control", "subprocess"],
     **{f"forensic.{name}": WORLD for name in ("raw", "density", "chart", "picture", "svg", "png", "font", "text")},
 }
 # imported by the command line, and by it inside a function only: `diskulog inspect` must not load a socket
@@ -164,6 +187,8 @@ LAZY = {
         "diskulog.trace",
         "diskulog.replay",
         "diskulog.control",
+        "diskulog.moving.look",
+        "diskulog.moving.run",
         "diskulog.forensic.model",
         "diskulog.forensic.raw",
         "diskulog.forensic.picture",

@@ -17,10 +17,14 @@ _diskulog() {
 	done
 	case "$command $prev" in
 	'inspect --units') words='regions sectors bytes' ;;
+	'migrate --to') words='kernel diskulog' ;;
 	'diff --since' | \
 		'events --socket' | \
 		'inspect --svg' | \
 		'inspect --png' | \
+		'migrate --log' | \
+		'migrate --socket' | \
+		'replace-log --socket' | \
 		'replay --out-image' | \
 		'replay --config' | \
 		'serve --config' | \
@@ -43,6 +47,7 @@ _diskulog() {
 		'mark --regions' | \
 		'mark --sectors' | \
 		'mark --bytes' | \
+		'migrate --uuid' | \
 		'repair --uuid' | \
 		'replay --uuid' | \
 		'replay --limit' | \
@@ -61,7 +66,7 @@ _diskulog() {
 		'watch --count') return ;; # only the user knows
 	*)
 		case $command in
-		'') words='adopt check diff dump events format inspect mark repair replay restore serve status trace verify wait watch --version --help' ;;
+		'') words='adopt check diff dump events format inspect mark migrate repair replace-log replay restore serve status trace verify wait watch --version --help' ;;
 		adopt) [[ $cur == -* ]] && words='--uuid --yes --dry-run --help' ;;
 		check) [[ $cur == -* ]] && words='--json --quiet --help' ;;
 		diff) [[ $cur == -* ]] && words='--since --json --limit --help' ;;
@@ -70,7 +75,9 @@ _diskulog() {
 		format) [[ $cur == -* ]] && words='--uuid --region-size --regions --in-sync --overwrite --yes --dry-run --help' ;;
 		inspect) [[ $cur == -* ]] && words='--json --limit --units --map --raw --svg --png --region-size --offset --rate --schema --help' ;;
 		mark) [[ $cur == -* ]] && words='--regions --sectors --bytes --all --yes --dry-run --help' ;;
+		migrate) [[ $cur == -* ]] && words='--to --log --uuid --overwrite --yes --dry-run --socket --help' ;;
 		repair) [[ $cur == -* ]] && words='--uuid --write --overwrite --yes --help' ;;
+		replace-log) [[ $cur == -* ]] && words='--overwrite --yes --dry-run --socket --help' ;;
 		replay) [[ $cur == -* ]] && words='--uuid --step --json --limit --out-image --config --help' ;;
 		restore) [[ $cur == -* ]] && words='--overwrite --yes --dry-run --help' ;;
 		serve) words='--config --help' ;;
