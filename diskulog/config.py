@@ -53,6 +53,7 @@ class Daemon(_Section):
 
     run_directory: Annotated[str, Field(pattern=r"^/[^\x00]*$")] = "/run/diskulog"
     log_level: Literal["info", "warning", "error"] = "info"
+    worker_timeout_seconds: Annotated[Seconds, Field(ge=2)] = 10.0
 
 
 class Config(_Section):

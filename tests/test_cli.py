@@ -488,11 +488,13 @@ def test_adopt_of_a_damaged_extension(run, path):
 def test_serve_loads_the_configuration_and_runs_the_daemon(run, path, monkeypatch):
     seen = []
     stub = types.ModuleType("diskulog.supervisor")
-    stub.serve = lambda config: seen.append(config) or 5
+    stub.serve = lambda config, reread: seen.extend([config, reread]) or 5
     monkeypatch.setitem(sys.modules, "diskulog.supervisor", stub)
     path.write_text("clears.max_held = 9")
     assert run("serve", "--config", path) == (5, "", "")
     assert seen[0].clears.max_held == 9
+    path.write_text("clears.max_held = 10")
+    assert seen[1]().clears.max_held == 10
 
 
 def test_serve_with_a_bad_configuration(run, path):

@@ -40,7 +40,7 @@ def test_the_contract():
         "compat": {"clustered_single_host": False},
         "clears": {"hold_seconds": 5.0, "max_held": 4096, "leg_flush_timeout_seconds": 10.0},
         "netlink": {"receive_buffer_bytes": 8388608, "spins": 20},
-        "daemon": {"run_directory": "/run/diskulog", "log_level": "info"},
+        "daemon": {"run_directory": "/run/diskulog", "log_level": "info", "worker_timeout_seconds": 10.0},
     }
 
 
