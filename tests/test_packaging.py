@@ -189,3 +189,14 @@ def test_a_tag_on_this_commit_is_the_version():
         ["git", "tag", "--points-at", "HEAD", "v*"], cwd=TOP, capture_output=True, text=True, check=False
     )
     assert set(done.stdout.split()) <= {f"v{VERSION}"}
+
+
+def test_the_debian_package_has_the_same_version():
+    (first, *_) = (TOP / "debian/changelog").read_text().splitlines()
+    assert first.startswith(f"diskulog ({VERSION}) ")
+
+
+def test_the_debian_package_places_everything_that_the_wheel_has_for_a_system():
+    rules = (TOP / "debian/rules").read_text()
+    for folder in SYSTEM_FOLDERS:
+        assert re.search(rf"\b{re.escape(folder.split('/')[1])}\b", rules), folder
