@@ -10,6 +10,8 @@ A comment right before a block says how it is held to be true:
 ``.. run by: TEST``    that test runs it
 ``.. not run: REASON`` nobody does
 
+Or it lies between ``.. NAME begins`` and ``.. NAME ends``, and a test looks for these, as in the README.
+
 In what is shown, ``...`` stands for anything, on a line of its own for any number of lines.
 """
 
@@ -25,6 +27,7 @@ from tests.toolbox import TOP
 DOCS = TOP / "docs"
 HERE, KERNEL, BY, NOT = "here", "kernel", "by", "not"
 _MARKER = re.compile(r"^\.\. (?:run: (here|kernel)|run (by): (\S+)|(not) run: (\S.+))$")
+_SECTION = re.compile(r"^\.\. ([\w-]+) (begins|ends)$")
 _DIRECTIVE = re.compile(r"^( *)\.\. code-block:: console$")
 _END = "\x01end"
 
@@ -64,9 +67,21 @@ def blocks(page: Path) -> Iterator[Block]:
         if directive:
             before = [text.strip() for text in lines[:number] if text.strip()]
             marker = _MARKER.match(before[-1]) if before else None
-            how, by, test, no, reason = marker.groups() if marker else (None,) * 5
+            how, by, test, no, reason = marker.groups() if marker else (None, *_section(before), None, None)
             body = _body(lines[number + 1 :], len(directive[1]) + 3)
             yield Block(page.name, number + 1, how or by or no, test or reason or "", tuple(_steps(body)))
+
+
+def _section(before: list[str]) -> tuple[str | None, str | None]:
+    # -> BY, and the test that runs the part of the page that these lines lead to
+    marks = [found for text in before if (found := _SECTION.match(text))]
+    if not marks or marks[-1][2] == "ends":
+        return None, None
+    mark = f".. {marks[-1][1]} begins"
+    for file in sorted((TOP / "tests").rglob("test_*.py")):
+        if mark in file.read_text():
+            return BY, file.relative_to(TOP).as_posix()
+    return None, None
 
 
 def _body(lines: list[str], indent: int) -> list[str]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The documentation is built without a warning, and its shell blocks do what they say."""
 
+import re
 import subprocess
 import sys
 
@@ -68,6 +69,15 @@ def test_blocks_are_found_with_their_marker(tmp_path):
     assert (second.how, second.steps) == (None, (Step("three", ""),))
 
 
+def test_a_part_of_a_page_that_a_test_looks_for_is_run_by_it(tmp_path):
+    page = tmp_path / "page.rst"
+    block = "\n.. code-block:: console\n\n   $ x\n\n"
+    nobody = "no" + "body"  # so that this file is no test of it
+    page.write_text(f".. walk-through begins\n{block}.. walk-through ends\n{block}.. {nobody} begins\n{block}")
+    found = [(each.how, each.argument) for each in shellblocks.blocks(page)]
+    assert found == [(BY, "tests/kernel/guest/test_readme.py"), (None, ""), (None, "")]
+
+
 @pytest.mark.parametrize(
     ("shown", "printed", "expected"),
     [
@@ -94,3 +104,18 @@ def test_a_shell_keeps_its_directory_and_tells_each_code(tmp_path):
         (0, "1\n"),
         (0, "x"),
     ]
+
+
+def test_what_the_daemon_says_is_what_it_says():
+    text = (TOP / "docs/troubleshooting.rst").read_text()
+    lines = re.findall(r"^``(.+)``$", text[text.index("What the daemon says\n") :], re.MULTILINE)
+    assert len(lines) > 8
+    # an f-string's values and %d are blanks on one side; numbers, names and paths on the other
+    source = "".join(path.read_text() for path in sorted((TOP / "diskulog").glob("*.py")))
+    source = re.sub(r"\"\s*\n\s*f?\"", "", source)
+    source = re.sub(r"\{[^}\n]*\}|%[a-z]", "\0", source)
+    for line in lines:
+        said = re.sub(r"^refused: [a-z ]+: ", "", line)
+        said = re.sub(r"'[^']*'|/[\w/]+|\([^)]*\)|\d+|\.\.\.", "\0", said).replace("(\0)", "\0")
+        parts = [part.strip() for part in said.split("\0")]
+        assert all(part in source for part in parts), line

@@ -2,6 +2,7 @@
 """What docs/format.rst says in numbers is what ``ondisk`` does, and its image is a log."""
 
 import re
+from errno import EINVAL, EIO, ESRCH
 
 from bitarray import bitarray
 
@@ -9,9 +10,11 @@ from diskulog import ondisk
 from diskulog.forensic import image
 from diskulog.forensic.source import opened
 from diskulog.ondisk import Extension, Header, State
+from diskulog.wire import FALLBACK_ERROR, RequestType
 from tests.toolbox import TOP
 
 TEXT = (TOP / "docs/format.rst").read_text()
+_NAMES = {EINVAL: "EINVAL", ESRCH: "ESRCH", EIO: "EIO"}
 BOOT = bytes(range(16))
 COUNT, SIZE_BYTES = 100, 64 * 1024
 CLEAN_DIRTY, SYNC_OUT = (3, 4, 77), (3, 4)
@@ -93,3 +96,13 @@ def test_the_places_are_those_of_the_code():
     assert f"from {ondisk.CLEAN_OFFSET_BYTES}" in TEXT
     assert f"{ondisk.EXTENSION_OFFSET_BYTES} to {ondisk.CLEAN_OFFSET_BYTES - 1}" in TEXT
     assert str(ondisk.SYNC_ALIGN_BYTES) in TEXT
+
+
+def test_the_requests_are_those_of_the_protocol():
+    text = (TOP / "docs/protocol.rst").read_text()
+    text = text[text.index(".. requests begins") : text.index(".. requests ends")]
+    rows = re.findall(r"^(\d+) +(\w+) .* (\S.*?)$", text, re.MULTILINE)
+    assert [(int(number), name) for number, name, _ in rows] == [(each.value, each.name) for each in RequestType]
+    for number, name, _ in rows:
+        said = re.search(rf"^{number} .*\b(EINVAL|ESRCH|EIO)\b", text, re.MULTILINE)
+        assert (said and said[1]) == _NAMES.get(FALLBACK_ERROR.get(RequestType(int(number)))), name
