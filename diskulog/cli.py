@@ -14,15 +14,19 @@ from diskulog import __version__
 from diskulog.commands import (
     adopt,
     check,
+    config,
     diff,
+    doctor,
     dump,
     format,
     inspect,
     mark,
+    mirror,
     repair,
     replay,
     restore,
     serve,
+    table,
     trace,
     verify,
 )
@@ -66,10 +70,22 @@ for _name, _command, _help in (
     ("adopt", adopt.adopt, adopt.HELP),
     ("mark", mark.mark, mark.HELP),
     ("verify", verify.verify, verify.HELP),
+    ("table", table.table, table.HELP),
+    ("doctor", doctor.doctor, doctor.HELP),
     ("trace", trace.trace, trace.HELP),
     ("replay", replay.replay, replay.HELP),
 ):
     app.command(_name, help=_help)(_command)
+
+# a word that has commands of its own; one man page is for all of them
+for _group, _about, _commands in (
+    ("config", config.HELP, config.COMMANDS),
+    ("mirror", mirror.HELP, mirror.COMMANDS),
+):
+    _words = typer.Typer(help=_about, no_args_is_help=False, rich_markup_mode=None)
+    app.add_typer(_words, name=_group)
+    for _name, _word, _help in _commands:
+        _words.command(_name, help=_help)(_word)
 
 
 def run(arguments: Sequence[str]) -> int:

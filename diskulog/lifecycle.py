@@ -282,7 +282,7 @@ def _went_live(world: World, entry: Entry, how: str, messages: tuple[str, ...]) 
     for other in world.others_on(entry):
         if other.log is not None and other.log.live:  # it went live while this one was about to
             other.log.go_idle()
-    log.go_live()
+    log.go_live(how)
     for message in messages:
         logger.warning("log %s: %s", entry.name, message)
     logger.info("log %s: %s, %d of %d regions in sync", entry.name, how, log.sync_count, log.region_count)

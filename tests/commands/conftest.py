@@ -2,6 +2,7 @@
 import pytest
 
 from diskulog import cli
+from tests.fake_devices import Host
 
 
 @pytest.fixture
@@ -21,3 +22,13 @@ def run(capsys):
         return status, out, err
 
     return call
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """A host with two legs and a log device, all zeros, and a daemon."""
+    made = Host(tmp_path, monkeypatch)
+    for name in ("a", "b"):
+        made.device(name, 8192)
+    made.device("l", 2048)
+    return made
