@@ -25,6 +25,7 @@ _ON_ONE = {
     "test_isolation": "6.1",
     "test_kills": "6.1",
     "test_pressure": "6.1",
+    "test_systemd": "6.12",
     "test_forensic": "6.12",
     "test_lvm": "6.1",
     "test_trace": "6.1",
