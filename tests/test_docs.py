@@ -121,3 +121,13 @@ def test_what_the_daemon_says_is_what_it_says():
         said = re.sub(r"'[^']*'|/[\w/]+|\([^)]*\)|\d+|\.\.\.", "\0", said).replace("(\0)", "\0")
         parts = [part.strip() for part in said.split("\0")]
         assert all(part in source for part in parts), line
+
+
+def test_the_module_map_names_what_there_is():
+    text = (TOP / "docs/internals.rst").read_text()
+    named = text[text.index(".. packages begins") : text.index(".. packages ends")]
+    packages = {path.name for path in (TOP / "diskulog").iterdir() if path.is_dir() and any(path.iterdir())}
+    assert packages - {"__pycache__"} <= set(re.findall(r"^``(\w+)``", named, re.MULTILINE))
+    listed = text[text.index(".. modules begins") : text.index(".. modules ends")]
+    for name in re.findall(r"``(\w+)``", listed):
+        assert (TOP / f"diskulog/{name}.py").is_file(), name
