@@ -97,6 +97,19 @@ def test_what_is_shown_is_compared(shown, printed, expected):
     assert shellblocks.like(shown, printed) is expected
 
 
+@pytest.mark.parametrize(
+    ("shown", "printed", "expected"),
+    [
+        ("up 49 s, 1.7 ms", "up 4 s, 11.2 ms\n", True),
+        ("a  49 b", "a 5 b\n", True),
+        ("0 of 32", "0 of many\n", False),
+        ("1:2 A", "253:7 D\n", False),
+    ],
+)
+def test_numbers_may_be_anothers(shown, printed, expected):
+    assert shellblocks.like(shown, printed, numbers=False) is expected
+
+
 def test_a_shell_keeps_its_directory_and_tells_each_code(tmp_path):
     assert shellblocks.run(["mkdir d", "cd d", "pwd", "false", "echo $?", "printf x"], tmp_path) == [
         (0, ""),
