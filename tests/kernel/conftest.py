@@ -20,6 +20,7 @@ KERNELS = ("6.12", "6.1")
 _ON_ONE = {
     "test_crash_points": "6.12",
     "test_demo": "6.12",
+    "test_docs": "6.1",
     "test_losses": "6.12",
     "test_faults": "6.1",
     "test_isolation": "6.1",
