@@ -2,7 +2,8 @@
 """A program for a guest with systemd: the daemon is a service, and a file system on a mirror is in use all the time.
 
 Lives here: the steps, one after the other, and what must be true after each. Does not know the VM around it
-(``test_systemd``), but that the units are installed, /dev/vda and /dev/vdb are blank legs, and /dev/vdc is a blank log.
+(``test_systemd``), but that the units are installed, that /dev/vda and /dev/vdb are blank legs and /dev/vdc is a blank
+log, and that the mirrortab lists the mirror.
 """
 
 import json
@@ -21,7 +22,7 @@ SERVICE = "diskulog.service"
 _MOUNT = "/home/mirror"  # below what ProtectHome would put something over
 _SLOW_SECONDS = 180  # a start of Python under emulation on a machine that does other things, too
 _KERNEL_SECONDS = 14  # it waits 15 for an answer
-_MIRROR = Mirror("inuse", ["/dev/vda", "/dev/vdb"], "/dev/vdc", "UUID-inuse", length=16 * 2048)
+MIRROR = Mirror("inuse", ["/dev/vda", "/dev/vdb"], "/dev/vdc", "UUID-inuse", length=16 * 2048, options="nosync")
 # a service of its own, as a database would be: it is stopped before the file system is unmounted
 _WRITER = """
 [Service]
@@ -82,36 +83,45 @@ def now() -> int:
 # -- the steps -----------------------------------------------------------------------------------------------------
 
 
-def at_boot_it_was_ready_before_any_file_system_could_be_mounted() -> None:
+def at_boot_the_daemon_was_ready_then_came_the_mirrors_and_then_file_systems() -> None:
     assert show("ActiveState", "SubState", "NRestarts") == ["active", "running", "0"]
-    ready, reached = (
-        int(show("ActiveEnterTimestampMonotonic", unit=unit)[0]) for unit in (SERVICE, "local-fs-pre.target")
-    )
-    assert 0 < ready <= reached
+    order = [SERVICE, "diskulog-assemble.service", "local-fs-pre.target"]
+    reached = [int(show("ActiveEnterTimestampMonotonic", unit=unit)[0]) for unit in order]
+    assert all(reached), reached
+    assert reached == sorted(reached)
+    assert MIRROR.in_sync_count() == MIRROR.region_count
     assert show("ActiveState", unit="diskulog-deactivate.service") == ["active"]
     journal = run("journalctl", "-b", "-u", SERVICE, "-o", "cat")
     assert "ready, version" in journal, journal
     assert "cycle" not in run("journalctl", "-b", "_PID=1", "-o", "cat")
+
+
+def the_daemon_has_what_the_unit_gives_it() -> None:
     assert "diskulog:" in Path("/etc/group").read_text()
     assert Path("/run/diskulog").stat().st_mode & 0o7777 == 0o755
-    limits = Path(f"/proc/{worker()}/limits").read_text()
-    assert "Max locked memory         unlimited" in limits, limits
+    socket = Path("/run/diskulog/control.sock")
+    assert socket.stat().st_mode & 0o7777 == 0o660
+    assert socket.group() == "diskulog"
+    limits = Path(f"/proc/{worker()}/limits").read_text().splitlines()
+    assert [line.split()[-3:] for line in limits if "locked memory" in line] == [["unlimited", "unlimited", "bytes"]]
     assert Path(f"/proc/{worker()}/oom_score_adj").read_text() == "-1000\n"
+    run("systemctl", "reload", SERVICE)
+    until("it reads its configuration", lambda: "was read again" in run("journalctl", "-b", "-u", SERVICE, "-o", "cat"))
 
 
 def a_start_returns_when_requests_are_answered() -> None:
     run("systemctl", "stop", SERVICE)
     assert show("ActiveState", "Result") == ["inactive", "success"]
     run("systemctl", "start", SERVICE, timeout=_SLOW_SECONDS)
-    _MIRROR.options = "nosync"  # the legs are blank: they agree
-    _MIRROR.create()
-    assert _MIRROR.in_sync_count() == _MIRROR.region_count
+    since = now()
+    assert MIRROR.in_sync_count() == MIRROR.region_count
+    assert complaints(since) == []
 
 
 def a_file_system_on_a_mirror_is_in_use() -> None:
-    run("mkfs.ext4", "-q", _MIRROR.device)
+    run("mkfs.ext4", "-q", MIRROR.device)
     Path(_MOUNT).mkdir()
-    run("mount", _MIRROR.device, _MOUNT)
+    run("mount", MIRROR.device, _MOUNT)
     Path("/run/writes").write_text("0\n")
     Path("/run/systemd/system/writer.service").write_text(_WRITER.format(mount=_MOUNT))
     run("systemctl", "daemon-reload")
@@ -170,7 +180,8 @@ def the_machine_is_switched_off_with_the_mirror_in_use() -> None:
 
 
 STEPS: list[Callable[[], None]] = [
-    at_boot_it_was_ready_before_any_file_system_could_be_mounted,
+    at_boot_the_daemon_was_ready_then_came_the_mirrors_and_then_file_systems,
+    the_daemon_has_what_the_unit_gives_it,
     a_start_returns_when_requests_are_answered,
     a_file_system_on_a_mirror_is_in_use,
     a_killed_worker_is_replaced,
