@@ -21,7 +21,21 @@ from tests import images
 
 COMMANDS = (
     *("serve", "inspect", "check", "dump", "restore", "diff", "repair", "format", "adopt", "mark", "verify"),
-    *("trace", "replay", "status", "watch", "wait", "events", "metrics", "config check", "config show"),
+    *(
+        "trace",
+        "replay",
+        "status",
+        "watch",
+        "wait",
+        "events",
+        "metrics",
+        "config check",
+        "config show",
+        "table",
+        "doctor",
+    ),
+    *(f"mirror {word}" for word in ("create", "list", "save", "assemble", "remove")),
+    *("migrate", "replace-log"),
 )
 READERS = (("inspect",), ("inspect", "--json"), ("inspect", "--map"), ("adopt", "--dry-run"))
 ROOT = Path(__file__).parent.parent

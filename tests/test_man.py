@@ -168,7 +168,7 @@ def test_the_exit_codes_are_the_codes(name):
 
 
 def test_the_pages_refer_to_pages():
-    ours, others = set(), {"dmsetup(8)", "systemd-journald(8)", "sd_notify(3)"}
+    ours, others = set(), {"blkdeactivate(8)", "dmsetup(8)", "systemctl(1)", "systemd-journald(8)", "sd_notify(3)"}
     for name in NAMES:
         found = set(re.findall(r"[\w.-]+\([1-8]\)", tree(name).astext()))
         title, _, number = name.rpartition(".")

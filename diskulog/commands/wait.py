@@ -59,7 +59,7 @@ def _wait(asking: Asking, words: list[str], deadline: float, timeout: float | No
     from diskulog.control import mirrors, view
     from diskulog.control.waiting import Waiting
 
-    answer, found = asking.ask()
+    answer, found = asking.ask(_patience(deadline))
     waited_for = view.chosen(found, words, mirrors.number_of)
     uuids = {shown.log.uuid for shown in waited_for} if words else None
     waiting = Waiting()
@@ -83,8 +83,13 @@ def _asked_again(asking: Asking, deadline: float) -> Asked | None:
     while (left := deadline - time.monotonic()) > 0:
         time.sleep(min(left, _EVERY_SECONDS))
         try:
-            return asking.ask(max(deadline - time.monotonic(), _EVERY_SECONDS))
+            return asking.ask(_patience(deadline))
         except (NoDaemonError, RefusedError):
             if time.monotonic() > give_up:
                 raise
     return None
+
+
+def _patience(deadline: float) -> float:
+    """Return how long a daemon that hangs is waited for; one that does not has answered by then."""
+    return max(deadline - time.monotonic(), _EVERY_SECONDS)

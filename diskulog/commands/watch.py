@@ -105,7 +105,7 @@ def _look(asked: Asked, words: list[str], rates: Rates) -> Sequence[str]:
 
     now = time.time()
     chosen = view.chosen(asked.found, words, mirrors.number_of)
-    true_at = time.monotonic() - asked.answer.daemon.age_seconds
+    true_at = time.monotonic() - (asked.answer.daemon.age_seconds or 0.0)
     shown = [(each, rates.progress(each.log, true_at, now)) for each in chosen]
     lines = text.frame(asked.answer, shown, now) if _can_draw() else text.plain(shown, now)
     return list(lines)

@@ -73,8 +73,9 @@ class Running:
 
         daemon.answering = answering
         command = [sys.executable, "-m", "diskulog", "events", "--socket", str(daemon.path), *words]
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         self.process = subprocess.Popen(
-            command, cwd=toolbox.TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, cwd=toolbox.TOP, env=buffered, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     def __enter__(self):

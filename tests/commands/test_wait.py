@@ -2,12 +2,13 @@
 """``wait --synced`` against a socket of a test's making; nothing here waits in real time."""
 
 import itertools
+import json
 import time
 
 import pytest
 
-from diskulog.control import mirrors
-from diskulog.exits import Exit
+from diskulog.control import client, mirrors
+from diskulog.exits import Exit, NoDaemonError
 from tests.fake_control import answer, log, resyncing
 
 
@@ -112,6 +113,23 @@ def test_a_daemon_that_does_not_come_back_in_time_is_1(wait, daemon):
     daemon.answering = lambda peer, request: None if next(count) else daemon.reply(peer, request)
     code, _, err = wait("--timeout", "3")
     assert (code, err) == (Exit.PROBLEM, "diskulog: not in sync after 3 s: A (250 of 1000 regions, 25.0 %)\n")
+
+
+def test_a_daemon_that_hangs_is_not_waited_for_longer_than_was_said(wait, daemon, monkeypatch):
+    waited = []
+
+    def status(path, seconds):
+        waited.append(seconds)
+        if len(waited) == 3:
+            raise NoDaemonError("no answer in time")
+        return json.dumps(answer(resyncing(uuid="A"))).encode()
+
+    monkeypatch.setattr(client, "status", status)
+    assert wait("--timeout", "2.0")[0] == Exit.PROBLEM
+    assert waited == [2.0, 1.5, 1.0, 0.5, 0.5]
+    waited.clear()
+    wait("--timeout", "100")
+    assert max(waited) == client.ANSWER_SECONDS
 
 
 def test_ctrl_c_is_no_success(wait, daemon, monkeypatch):

@@ -60,6 +60,26 @@ def test_lines_where_there_is_no_terminal(watch, daemon, naps):
     assert naps == [1.0, 1.0]
 
 
+def test_a_look_that_takes_longer_than_the_interval(watch, daemon, naps):
+    def slow(peer, request):
+        naps.append(7.0)
+        daemon.reply(peer, request)
+
+    daemon.answers = [answer(log(uuid="A"))]
+    daemon.answering = slow
+    assert watch("--count", "4", "--interval", "3")[0] == Exit.FINE
+    assert naps == [7.0, 0.0, 7.0, 0.0, 7.0, 0.0, 7.0]
+
+
+def test_the_tables_are_read_when_a_log_is_new(watch, daemon, monkeypatch):
+    read = []
+    monkeypatch.setattr(mirrors, "found_tables", lambda: read.append(1) or ())
+    logs = [(log(uuid="A"),), (log(uuid="A"),), (log(uuid="A"), log(uuid="B")), (log(uuid="B"),)]
+    daemon.answers = [answer(*each) for each in logs]
+    assert watch("--count", "4")[0] == Exit.FINE
+    assert len(read) == 2
+
+
 def test_one_mirror(watch, daemon):
     daemon.answers = [answer(resyncing(uuid="A"), log(uuid="B"))]
     assert plain(watch("--count", "1", "B")[1]) == ["B: live, in sync"]
