@@ -13,6 +13,8 @@ import signal
 import socket
 import struct
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +35,8 @@ _MCL_CURRENT_AND_FUTURE: Final = 3
 _FIRST_PASSED: Final = 3  # SD_LISTEN_FDS_START
 _OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
 _NEVER: Final = "-1000"
+_STAT: Final = Path("/proc/self/stat")
+_ARG_START: Final = 48 - 3  # proc_pid_stat(5) counts from 1, and what stands behind the name begins with field 3
 # Locked memory is resident: a thread's default stack of 8 MiB would be too.
 _STACK_BYTES: Final = 256 * 1024
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -83,6 +87,15 @@ def die_with_parent(parent: int) -> None:
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "PR_SET_PDEATHSIG")
     if os.getppid() != parent:  # it ended before the kernel knew
         os._exit(1)
+
+
+def survive_last_kill() -> None:
+    """Have systemd spare this process and its later children when it kills what is left before the last unmount.
+
+    It spares a process of root's whose name begins with @ ("Storage Daemons for the Root File System"). Raises OSError.
+    """
+    fields = _STAT.read_text().rpartition(")")[2].split()
+    ctypes.memset(int(fields[_ARG_START]), ord("@"), 1)
 
 
 def shared_memory(length_bytes: int) -> memoryview:
@@ -167,3 +180,20 @@ def notify(message: str, *descriptors: int) -> None:
                 sock.send(message.encode())
     except OSError:
         pass
+
+
+@contextmanager
+def needing_no_io() -> Iterator[None]:
+    """Keep every page of this process in memory, and the kernel from writing others out to give it some.
+
+    For as long as a mirror is suspended: a page may lie on it, or be written to it. Raises OSError.
+    """
+    _check(_libc.prctl(_PR_SET_IO_FLUSHER, 1, 0, 0, 0), "PR_SET_IO_FLUSHER")
+    try:
+        _check(_libc.mlockall(_MCL_CURRENT_AND_FUTURE), "mlockall")
+        try:
+            yield
+        finally:
+            _libc.munlockall()
+    finally:
+        _libc.prctl(_PR_SET_IO_FLUSHER, 0, 0, 0, 0)

@@ -20,14 +20,17 @@ KERNELS = ("6.12", "6.1")
 _ON_ONE = {
     "test_crash_points": "6.12",
     "test_demo": "6.12",
+    "test_docs": "6.1",
     "test_losses": "6.12",
     "test_faults": "6.1",
     "test_isolation": "6.1",
     "test_kills": "6.1",
     "test_pressure": "6.1",
+    "test_systemd": "6.12",
     "test_forensic": "6.12",
     "test_lvm": "6.1",
     "test_status": "6.12",
+    "test_mirror_commands": "6.12",
     "test_trace": "6.1",
     "test_verify": "6.12",
 }
