@@ -2,8 +2,8 @@
 """A program for a guest with systemd: the daemon is a service, and a file system on a mirror is in use all the time.
 
 Lives here: the steps, one after the other, and what must be true after each. Does not know the VM around it
-(``test_systemd``), but that the units are installed, that /dev/vda and /dev/vdb are blank legs and /dev/vdc is a blank
-log, and that the mirrortab lists the mirror.
+(``test_systemd``), but that the units are installed, that /dev/vda and /dev/vdb are blank legs, /dev/vdc and /dev/vdd
+blank logs, and that the mirrortab lists both mirrors.
 """
 
 import json
@@ -22,7 +22,16 @@ SERVICE = "diskulog.service"
 _MOUNT = "/home/mirror"  # below what ProtectHome would put something over
 _SLOW_SECONDS = 180  # a start of Python under emulation on a machine that does other things, too
 _KERNEL_SECONDS = 14  # it waits 15 for an answer
-MIRROR = Mirror("inuse", ["/dev/vda", "/dev/vdb"], "/dev/vdc", "UUID-inuse", length=16 * 2048, options="nosync")
+MIRROR = Mirror("inuse", ["/dev/vda", "/dev/vdb"], "/dev/vdc", "UUID-inuse", length=8 * 2048, options="nosync")
+# on the other half of the legs
+HELD = "0 16384 mirror userspace 6 UUID-held integrated_flush disk /dev/vdd 128 nosync 2 /dev/vda 16384 /dev/vdb 16384"
+HELD += " 1 handle_errors"
+# what systemd does not stop, but kills at the very end
+_HOLDER = """
+[Service]
+KillMode=none
+ExecStart=/bin/sh -c 'exec 3<>/dev/mapper/held; while dd if=/dev/zero of=/dev/fd/3 bs=4k count=1 conv=fsync; do sleep 0.2; done'
+"""
 # a service of its own, as a database would be: it is stopped before the file system is unmounted
 _WRITER = """
 [Service]
@@ -173,6 +182,9 @@ def a_supervisor_that_hangs_is_replaced_by_systemd() -> None:
 
 def the_machine_is_switched_off_with_the_mirror_in_use() -> None:
     goes_on()
+    Path("/run/systemd/system/holder.service").write_text(_HOLDER)
+    run("systemctl", "daemon-reload")
+    run("systemctl", "start", "holder.service")
     run("systemctl", "poweroff", "--no-block")
     time.sleep(600)  # until we are stopped
 
