@@ -30,7 +30,8 @@ HELD += " 1 handle_errors"
 _HOLDER = """
 [Service]
 KillMode=none
-ExecStart=/bin/sh -c 'exec 3<>/dev/mapper/held; while dd if=/dev/zero of=/dev/fd/3 bs=4k count=1 conv=fsync; do sleep 0.2; done'
+ExecStart=/bin/sh -c 'exec 3<>/dev/mapper/held; while dd if=/dev/zero of=/dev/fd/3 bs=4k count=1 conv=fsync; \
+do sleep 0.2; done'
 """
 # a service of its own, as a database would be: it is stopped before the file system is unmounted
 _WRITER = """
