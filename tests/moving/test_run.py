@@ -291,6 +291,33 @@ def test_a_damaged_extension_is_written_anew(host):
     assert mirror.truth == ALL
 
 
+def test_the_module_is_there_before_the_mirror_is_suspended(host):
+    mirror = host(KERNEL_LOG, TRUTH)
+    mirror.move(mirror.target(Kind.DISKULOG, NEW, False))
+    assert [what for what in mirror.does if what != "status"] == ["modprobe", "suspend", "load", "resume"]
+
+
+@pytest.mark.parametrize(("log", "kind", "device"), [(DISKULOG_LOG, Kind.KERNEL, None), (KERNEL_LOG, Kind.KERNEL, NEW)])
+def test_a_log_in_use_is_not_written(host, monkeypatch, log, kind, device):
+    mirror = host(log, TRUTH)
+    suspend = mirror.suspend
+
+    def and_resume(name):
+        suspend(name)
+        waits, mirror.waiting = mirror.waiting, ""
+        mirror.resume(name)
+        mirror.waiting = waits
+
+    monkeypatch.setattr(mirror, "suspend", and_resume)
+    monkeypatch.setattr(mirror, "keep_open", lambda *_: None)  # its log may well look closed
+    before = mirror.head(OLD)
+    with pytest.raises(RefusedError, match="was resumed by somebody else"):
+        mirror.move(mirror.target(kind, device, False))
+    assert ondisk.unpack_extension(mirror.head(OLD)) == ondisk.unpack_extension(before) or log == DISKULOG_LOG
+    assert ondisk.unpack_header(mirror.head(OLD)) == ondisk.unpack_header(before)
+    assert mirror.live == line(log)
+
+
 def test_every_step_is_known(host):
     assert set(run._DO) == set(Step)
     assert hosts.COUNT == COUNT
