@@ -14,19 +14,24 @@ from diskulog import __version__
 from diskulog.commands import (
     adopt,
     check,
+    config,
     diff,
+    doctor,
     dump,
     events,
     format,
     inspect,
     mark,
+    metrics,
     migrate,
+    mirror,
     repair,
     replace_log,
     replay,
     restore,
     serve,
     status,
+    table,
     trace,
     verify,
     wait,
@@ -66,6 +71,7 @@ for _name, _command, _help in (
     ("watch", watch.watch, watch.HELP),
     ("wait", wait.wait, wait.HELP),
     ("events", events.events, events.HELP),
+    ("metrics", metrics.metrics, metrics.HELP),
     ("inspect", inspect.inspect, inspect.HELP),
     ("check", check.check, check.HELP),
     ("dump", dump.dump, dump.HELP),
@@ -78,10 +84,22 @@ for _name, _command, _help in (
     ("migrate", migrate.migrate, migrate.HELP),
     ("replace-log", replace_log.replace_log, replace_log.HELP),
     ("verify", verify.verify, verify.HELP),
+    ("table", table.table, table.HELP),
+    ("doctor", doctor.doctor, doctor.HELP),
     ("trace", trace.trace, trace.HELP),
     ("replay", replay.replay, replay.HELP),
 ):
     app.command(_name, help=_help)(_command)
+
+# a word that has commands of its own; one man page is for all of them
+for _group, _about, _commands in (
+    ("config", config.HELP, config.COMMANDS),
+    ("mirror", mirror.HELP, mirror.COMMANDS),
+):
+    _words = typer.Typer(help=_about, no_args_is_help=False, rich_markup_mode=None)
+    app.add_typer(_words, name=_group)
+    for _name, _word, _help in _commands:
+        _words.command(_name, help=_help)(_word)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ Lives here: formats, the lines that wait, the thread that writes them. Does not 
 import logging
 import os
 import select
+import stat
 import threading
 import traceback
 from collections import deque
@@ -23,11 +24,18 @@ def log_to_stderr(level: str) -> None:
     # journald reads the level from the prefix; a terminal gets the time instead
     plain = os.isatty(_STDERR)
     handler = _Handler(Lines(_STDERR))
-    handler.setFormatter(_Journald("%(asctime)s %(message)s" if plain else "%(message)s", prefix=not plain))
+    before = "%(asctime)s " if plain else "diskulog: " if _is_kernel_log(_STDERR) else ""
+    handler.setFormatter(_Journald(f"{before}%(message)s", prefix=not plain))
     root = logging.getLogger("diskulog")
     root.handlers[:] = [handler]
     root.propagate = False
     root.setLevel(level.upper())
+
+
+def _is_kernel_log(fd: int) -> bool:
+    # /dev/kmsg, where nobody else says whose line it is
+    found = os.fstat(fd)
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, 11)
 
 
 def begin_in_child() -> None:

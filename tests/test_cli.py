@@ -21,7 +21,21 @@ from tests import images
 
 COMMANDS = (
     *("serve", "inspect", "check", "dump", "restore", "diff", "repair", "format", "adopt", "mark", "verify"),
-    *("trace", "replay", "status", "watch", "wait", "events", "migrate", "replace-log"),
+    *(
+        "trace",
+        "replay",
+        "status",
+        "watch",
+        "wait",
+        "events",
+        "metrics",
+        "config check",
+        "config show",
+        "table",
+        "doctor",
+    ),
+    *(f"mirror {word}" for word in ("create", "list", "save", "assemble", "remove")),
+    *("migrate", "replace-log"),
 )
 READERS = (("inspect",), ("inspect", "--json"), ("inspect", "--map"), ("adopt", "--dry-run"))
 ROOT = Path(__file__).parent.parent
@@ -63,7 +77,7 @@ def one_line(err):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_says_what_it_does_with_exit_codes_and_an_example(run, command):
-    status, out, err = run(command, "--help")
+    status, out, err = run(*command.split(), "--help")
     assert (status, err) == (0, "")
     assert "Example" in out
     assert f"diskulog {command}" in out
@@ -73,7 +87,8 @@ def test_help_says_what_it_does_with_exit_codes_and_an_example(run, command):
 
 
 def test_help_lists_the_commands_and_each_option_of_the_contract(run):
-    assert all(command in run("--help")[1] for command in COMMANDS)
+    assert all(f"\n  {command.split()[0]} " in run("--help")[1] for command in COMMANDS)
+    assert "\n  show " in run("config", "--help")[1]
     assert all(
         option in run("inspect", "--help")[1]
         for option in (
@@ -100,6 +115,9 @@ def test_version(run):
     [
         (),
         ("nonsense",),
+        ("config",),
+        ("config", "nonsense"),
+        ("config", "check", "a", "b"),
         ("inspect", "--nonsense"),
         ("inspect",),
         ("inspect", "a", "b"),

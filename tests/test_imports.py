@@ -80,7 +80,16 @@ DAEMON_SIDE = [
 ]
 
 # what hears, reads and replays; replay is the one place where the daemon's side and the forensic side meet
-READING_SIDE = ["diskulog.forensic", "diskulog.trace", "diskulog.replay", "diskulog.control", "diskulog.moving"]
+READING_SIDE = [
+    "diskulog.forensic",
+    "diskulog.mirrors",
+    "diskulog.doctor",
+    "diskulog.trace",
+    "diskulog.replay",
+    "diskulog.control",
+    "diskulog.metrics",
+    "diskulog.moving",
+]
 COMMAND_LINE = ["diskulog.cli", "diskulog.commands", "diskulog.failures", "typer"]
 
 # module or package -> what it must not import, at any place in it
@@ -103,7 +112,9 @@ MUST_NOT = {
             "commands",
             "trace",
             "replay",
+            "mirrors",
             "control",
+            "metrics",
             "moving",
             "dm",
         ]
@@ -124,8 +135,13 @@ MUST_NOT = {
     # the daemon is asked through its socket, and knows nothing of who asks
     "control": [
         f"diskulog.{name}"
-        for name in [*DAEMON_SIDE, "trace", "replay", "moving", "config"]
+        for name in [*DAEMON_SIDE, "trace", "replay", "metrics", "moving", "config"]
         if name not in ("errors", "units")
+    ]
+    + ["pyroute2", "threading", *COMMAND_LINE],
+    # a client of the socket's client; nobody but the command line knows it
+    "metrics": [
+        f"diskulog.{name}" for name in [*DAEMON_SIDE, "trace", "replay", "config"] if name not in ("errors", "units")
     ]
     + ["pyroute2", "threading", *COMMAND_LINE],
     "trace": [
@@ -138,7 +154,20 @@ MUST_NOT = {
     "replay": [f"diskulog.{name}" for name in [*DAEMON_SIDE, "control", "config"] if name not in PURE]
     + ["pyroute2", *COMMAND_LINE],
     **{name: [*READING_SIDE, *COMMAND_LINE] for name in DAEMON_SIDE if name not in PURE},
+    "doctor": [
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "trace", "replay", "control"]
+        if name not in ("errors", "neighbours", "process", "units")
+    ]
+    + ["pyroute2", "pydantic", *COMMAND_LINE],
+    "mirrors": [
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "trace", "replay", "control", "doctor"]
+        if name not in ("ctr", "errors", "neighbours", "ondisk", "units", "verdict")
+    ]
+    + ["pyroute2", "pydantic", *COMMAND_LINE],
     "config": ["diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
+    "configtext": [*WORLD, "diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
     "exits": ["diskulog.daemon", "diskulog.forensic", *COMMAND_LINE],
     "failures": ["diskulog.cli", "diskulog.commands", "diskulog.daemon", "diskulog.forensic"],
     "cli": ["diskulog.server", "diskulog.store", "diskulog.dirtylog", "diskulog.forensic", "pyroute2"],
@@ -177,6 +206,8 @@ MUST_NOT_ALSO = {
     "mapped": ["diskulog.wire", "diskulog.store", "diskulog.verdict"],
     "verdict": ["diskulog.wire", "diskulog.store", "diskulog.mapped"],
     "ondisk": ["diskulog.wire", "diskulog.ctr", "diskulog.verdict", "diskulog.store"],
+    **{f"mirrors.{name}": WORLD for name in ("line", "sizing", "wish")},
+    **{f"doctor.{name}": WORLD for name in ("facts", "rules", "report")},
     "transport": ["diskulog.dirtylog", "diskulog.server", "diskulog.store"],
     "lanes": ["diskulog.server", "diskulog.store", "diskulog.dirtylog"],
     # one door to the socket, one to sysfs and dmsetup; the rest is driven with what they found
@@ -187,6 +218,9 @@ MUST_NOT_ALSO = {
     "control.model": [name for name in WORLD if name != "pydantic"],
     "control.client": ["diskulog.sysfs", "diskulog.forensic", "diskulog.control.model", "pydantic"],
     "control.mirrors": ["socket", "pydantic", "diskulog.control.client", "diskulog.control.model"],
+    "metrics.families": [*WORLD, "diskulog.forensic", "diskulog.control.client", "diskulog.control.mirrors"],
+    "metrics.exposition": [*WORLD, "diskulog.control"],
+    "metrics.web": ["pydantic", "pathlib", "diskulog.control"],
     # one door to the log devices, one to everybody who is asked, one that does; the rest decides
     **{
         f"moving.{name}": [*WORLD, "diskulog.dm", "diskulog.control", "diskulog.forensic.writing", "diskulog.process"]
@@ -203,9 +237,15 @@ LAZY = {
         "diskulog.supervisor",
         "diskulog.transport",
         "diskulog.process",
+        "diskulog.config",
+        "diskulog.configtext",
         "diskulog.trace",
         "diskulog.replay",
+        "diskulog.mirrors",
+        "diskulog.doctor",
+        "diskulog.neighbours",
         "diskulog.control",
+        "diskulog.metrics",
         "diskulog.moving.look",
         "diskulog.moving.run",
         "diskulog.forensic.model",

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,22 @@ class TestLogging:
         logging.getLogger("diskulog.x").info("hello")
         (line,) = lines(capfd)
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} hello", line)
+
+    def test_the_kernels_log_is_told_who_speaks(self, capfd, monkeypatch):
+        kernel_log = os.stat_result((0o020644, 0, 0, 1, 0, 0, 0, 0, 0, 0), {"st_rdev": os.makedev(1, 11)})
+        with monkeypatch.context() as while_it_looks:
+            while_it_looks.setattr(journal.os, "fstat", lambda _: kernel_log)
+            journal.log_to_stderr("info")
+        logging.getLogger("diskulog.x").info("hello")
+        assert lines(capfd) == ["<6>diskulog: hello"]
+
+    def test_another_device_is_not_the_kernels_log(self, capfd, monkeypatch):
+        null = Path("/dev/null").stat()
+        with monkeypatch.context() as while_it_looks:
+            while_it_looks.setattr(journal.os, "fstat", lambda _: null)
+            journal.log_to_stderr("info")
+        logging.getLogger("diskulog.x").info("hello")
+        assert lines(capfd) == ["<6>hello"]
 
     def test_a_second_start_does_not_say_everything_twice(self, capfd):
         journal.log_to_stderr("info")

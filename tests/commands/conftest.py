@@ -3,6 +3,7 @@ import pytest
 
 from diskulog import cli
 from tests import fake_control
+from tests.fake_devices import Host
 
 
 @pytest.fixture
@@ -34,3 +35,12 @@ def daemon(socket_path):
     """A daemon's control socket, with nothing behind it."""
     with fake_control.serving(socket_path) as made:
         yield made
+
+
+def host(tmp_path, monkeypatch):
+    """A host with two legs and a log device, all zeros, and a daemon."""
+    made = Host(tmp_path, monkeypatch)
+    for name in ("a", "b"):
+        made.device(name, 8192)
+    made.device("l", 2048)
+    return made
