@@ -150,9 +150,7 @@ def store(name: str, device: str, table: Table, bits: bitarray) -> None:
             return
         found = medium.check_diskulogs(name, log.read(0, HEAD_BYTES), table)
         during = found.changed(state=State.OPEN, boot_id=bytes(16), live_token=bytes(8), clean_crc32=0, sync_crc32=0)
-        _write(log, during)  # no checksum holds from here on, and what is not clean and in sync is dirty
-        if not bits.any():  # of what may have been clean before
-            writing.write_bits(log, CLEAN_OFFSET_BYTES, held, count)
+        _write(log, during)  # no checksum holds from here on
         writing.write_bits(log, found.sync_offset_bytes, held, count)
         writing.write_bits(log, CLEAN_OFFSET_BYTES, held, count)
         checksum = ondisk.bitmap_crc32(ondisk.bits_to_bytes(bits), count)

@@ -45,6 +45,9 @@ class Ticks:
         for step, do in list(run._DO.items()):
             monkeypatch.setitem(run._DO, step, lambda job, do=do, step=step: self.step(step, lambda: do(job)))
 
+    def stop(self):
+        raise self.what
+
     def step(self, step, do):
         self.steps.append(step)
         self.tick(do)
@@ -202,6 +205,36 @@ def test_the_kernels_last_clears_are_waited_for(host):
     mirror.move(mirror.target(Kind.DISKULOG, None, False))
     assert mirror.late == set()
     assert mirror.truth == TRUTH
+
+
+def test_a_log_that_still_changes_is_not_at_rest(host, monkeypatch):
+    mirror = host(KERNEL_LOG, TRUTH)
+    clean_regions = run.logs.clean_regions
+    other = mirror.bits((TRUTH - {10}) | {3})  # as many
+    seen = [other, mirror.bits(TRUTH)]
+    monkeypatch.setattr(run.logs, "clean_regions", lambda *words: seen.pop(0) if seen else clean_regions(*words))
+    mirror.move(mirror.target(Kind.DISKULOG, NEW, False))
+    assert mirror.truth == TRUTH
+
+
+@EACH
+def test_what_is_out_of_use_already_is_not_gone_back_to(host, log, kind, device, failed, monkeypatch):
+    if device is None:
+        return
+    mirror = host(log, TRUTH, failed=failed)
+    target = mirror.target(kind, device, failed)
+    with monkeypatch.context() as patch:
+        ticks = Ticks(patch)
+        patch.setitem(run._DO, Step.LOAD, lambda job: ticks.tick(lambda: None) or ticks.stop())
+        with pytest.raises(Killed):
+            mirror.move(target)
+    mirror.faults["resume"] = DeviceError("m: dm cannot resume it", OSError(errno.EINVAL, "Invalid argument"))
+    with pytest.raises(DeviceError, match="out of use already: try again"):
+        mirror.move(target)
+    assert mirror.suspended
+    mirror.move(target)
+    assert mirror.now.log.number == NEW
+    assert mirror.truth == (set() if failed else TRUTH)
 
 
 def test_a_log_that_does_not_come_to_rest_is_left_where_it_is(host, monkeypatch):
