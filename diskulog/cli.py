@@ -18,17 +18,24 @@ from diskulog.commands import (
     diff,
     doctor,
     dump,
+    events,
     format,
     inspect,
     mark,
+    metrics,
+    migrate,
     mirror,
     repair,
+    replace_log,
     replay,
     restore,
     serve,
+    status,
     table,
     trace,
     verify,
+    wait,
+    watch,
 )
 from diskulog.commands.console import EXIT_CODES, complain, emit
 from diskulog.exits import Exit, exit_for
@@ -60,6 +67,11 @@ def _diskulog(
 
 for _name, _command, _help in (
     ("serve", serve.serve, serve.HELP),
+    ("status", status.status, status.HELP),
+    ("watch", watch.watch, watch.HELP),
+    ("wait", wait.wait, wait.HELP),
+    ("events", events.events, events.HELP),
+    ("metrics", metrics.metrics, metrics.HELP),
     ("inspect", inspect.inspect, inspect.HELP),
     ("check", check.check, check.HELP),
     ("dump", dump.dump, dump.HELP),
@@ -69,6 +81,8 @@ for _name, _command, _help in (
     ("format", format.format_log, format.HELP),
     ("adopt", adopt.adopt, adopt.HELP),
     ("mark", mark.mark, mark.HELP),
+    ("migrate", migrate.migrate, migrate.HELP),
+    ("replace-log", replace_log.replace_log, replace_log.HELP),
     ("verify", verify.verify, verify.HELP),
     ("table", table.table, table.HELP),
     ("doctor", doctor.doctor, doctor.HELP),
@@ -94,14 +108,14 @@ def run(arguments: Sequence[str]) -> int:
         if stream is not None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name may be any bytes
     try:
-        status = app(list(arguments), prog_name="diskulog", standalone_mode=False)
+        code = app(list(arguments), prog_name="diskulog", standalone_mode=False)
         emit("")  # help is printed by typer: does it leave the buffer?
-        if status == _INTERRUPTED:
+        if code == _INTERRUPTED:
             raise KeyboardInterrupt
     except (Exception, KeyboardInterrupt) as failure:
         complain(sentence(failure))
         return exit_for(failure) if parser_complaint(failure) is None else Exit.USAGE
-    return int(status or Exit.FINE)
+    return int(code or Exit.FINE)
 
 
 def main() -> NoReturn:

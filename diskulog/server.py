@@ -8,7 +8,7 @@ devices, or the rules of a log.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from errno import EINVAL
+from errno import EINVAL, ESRCH
 from functools import partial
 from typing import Any
 
@@ -104,6 +104,10 @@ class Server:
         if log is None:
             self._send(refusals.unknown_log(request))
             return
+        if entry.unresumed and request.type == _T.GET_SYNC_COUNT:
+            # another caller's reconnection: the right count is known after RESUME, and this makes the kernel send one
+            self._send(wire.error_reply(request, ESRCH))
+            return
         if not log.live and self._wakes(request, log, entry):
             return
         figures.count_request(log.words, request.type, len(request.data))
@@ -152,6 +156,7 @@ class Server:
 
     def _life_or_unknown(self, request: Request, entry: Entry) -> None:
         if request.type == _T.RESUME:
+            entry.unresumed = False
             self._change(entry, request, lifecycle.resume(self.world, entry))
         elif request.type == _T.POSTSUSPEND:
             self._change(entry, request, lifecycle.postsuspend(entry))
@@ -175,7 +180,7 @@ class Server:
         else:
             steps = lifecycle.activate(self.world, entry)
         logger.warning("log %s: its RESUME was lost, the mirror is live", entry.name)
-        entry.reconnecting = False
+        entry.reconnecting = entry.unresumed = False
         entry.backlog.append(request)
         self._change(entry, None, steps)
         return True

@@ -27,6 +27,7 @@ class Entry:
     kept: Kept | None = None
     fresh: bool = True  # constructed by a first CTR here, not met again after a restart
     reconnecting: bool = False  # a NUL CTR came: the next RESUME is a reconnection's
+    unresumed: bool = False  # met again by a NUL CTR whose RESUME is on its way: what it holds is not known yet
     busy: bool = False
     backlog: deque[Request] = field(default_factory=deque)
     since_seconds: float = 0.0

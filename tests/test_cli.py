@@ -21,8 +21,21 @@ from tests import images
 
 COMMANDS = (
     *("serve", "inspect", "check", "dump", "restore", "diff", "repair", "format", "adopt", "mark", "verify"),
-    *("trace", "replay", "config check", "config show", "table", "doctor"),
+    *(
+        "trace",
+        "replay",
+        "status",
+        "watch",
+        "wait",
+        "events",
+        "metrics",
+        "config check",
+        "config show",
+        "table",
+        "doctor",
+    ),
     *(f"mirror {word}" for word in ("create", "list", "save", "assemble", "remove")),
+    *("migrate", "replace-log"),
 )
 READERS = (("inspect",), ("inspect", "--json"), ("inspect", "--map"), ("adopt", "--dry-run"))
 ROOT = Path(__file__).parent.parent

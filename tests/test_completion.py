@@ -62,7 +62,7 @@ def test_the_tool_writes_them(tmp_path, monkeypatch):
 
 def test_every_value_that_names_a_file_is_known_as_one():
     words = {option.value for command in COMMANDS for option in command.options if not option.choices}
-    known = {"SECTORS", "SECONDS", "BYTES", "N", "U", "NEW", "S", "RANGES", "A-B", "NAME", None}
+    known = {"SECTORS", "SECONDS", "ADDRESS", "BYTES", "N", "U", "NEW", "S", "RANGES", "A-B", "NAME", None}
     assert words - completion.FILES <= known  # a new word: does it name a file?
 
 

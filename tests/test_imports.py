@@ -87,6 +87,8 @@ READING_SIDE = [
     "diskulog.trace",
     "diskulog.replay",
     "diskulog.control",
+    "diskulog.metrics",
+    "diskulog.moving",
 ]
 COMMAND_LINE = ["diskulog.cli", "diskulog.commands", "diskulog.failures", "typer"]
 
@@ -112,10 +114,33 @@ MUST_NOT = {
             "replay",
             "mirrors",
             "control",
+            "metrics",
+            "moving",
+            "dm",
         ]
+    ],
+    # it reads and writes logs as the forensic side does, and asks the daemon through its socket like anybody
+    "moving": [
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "trace", "replay", "config"]
+        if name not in ("ctr", "errors", "ondisk", "units", "process")
+    ]
+    + ["pyroute2", "threading", "subprocess", *COMMAND_LINE],
+    "dm": [
+        *(f"diskulog.{name}" for name in DAEMON_SIDE if name != "errors"),
+        "subprocess",
+        *READING_SIDE,
+        *COMMAND_LINE,
     ],
     # the daemon is asked through its socket, and knows nothing of who asks
     "control": [
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "trace", "replay", "metrics", "moving", "config"]
+        if name not in ("errors", "units")
+    ]
+    + ["pyroute2", "threading", *COMMAND_LINE],
+    # a client of the socket's client; nobody but the command line knows it
+    "metrics": [
         f"diskulog.{name}" for name in [*DAEMON_SIDE, "trace", "replay", "config"] if name not in ("errors", "units")
     ]
     + ["pyroute2", "threading", *COMMAND_LINE],
@@ -193,6 +218,15 @@ MUST_NOT_ALSO = {
     "control.model": [name for name in WORLD if name != "pydantic"],
     "control.client": ["diskulog.sysfs", "diskulog.forensic", "diskulog.control.model", "pydantic"],
     "control.mirrors": ["socket", "pydantic", "diskulog.control.client", "diskulog.control.model"],
+    "metrics.families": [*WORLD, "diskulog.forensic", "diskulog.control.client", "diskulog.control.mirrors"],
+    "metrics.exposition": [*WORLD, "diskulog.control"],
+    "metrics.web": ["pydantic", "pathlib", "diskulog.control"],
+    # one door to the log devices, one to everybody who is asked, one that does; the rest decides
+    **{
+        f"moving.{name}": [*WORLD, "diskulog.dm", "diskulog.control", "diskulog.forensic.writing", "diskulog.process"]
+        for name in ("table", "medium", "situation", "refusals", "plan")
+    },
+    "moving.logs": ["diskulog.dm", "diskulog.control", "subprocess"],
     **{f"forensic.{name}": WORLD for name in ("raw", "density", "chart", "picture", "svg", "png", "font", "text")},
 }
 # imported by the command line, and by it inside a function only: `diskulog inspect` must not load a socket
@@ -210,6 +244,9 @@ LAZY = {
         "diskulog.doctor",
         "diskulog.neighbours",
         "diskulog.control",
+        "diskulog.metrics",
+        "diskulog.moving.look",
+        "diskulog.moving.run",
         "diskulog.forensic.model",
         "diskulog.forensic.raw",
         "diskulog.forensic.picture",

@@ -11,8 +11,9 @@ from docutils import nodes
 from docutils.core import publish_doctree
 
 from diskulog import cli
-from diskulog.config import Config
+from diskulog.config import Config, settings
 from diskulog.exits import Exit
+from diskulog.units import human_bytes
 from tests import toolbox
 from tests.toolbox import TOP
 from tools import commandline
@@ -104,7 +105,7 @@ def test_a_page_has_the_options_of_its_command_and_no_other(name):
     }
     for option in own:
         text = options(name)[option.name][1]
-        assert option.default is None or option.default in text.replace(".", " ").split(), option.name
+        assert option.default is None or option.default in [word.rstrip(".") for word in text.split()], option.name
         assert all(choice in text for choice in option.choices), option.name
         assert not option.required or f"{option.name} {option.value}" in section(name, "SYNOPSIS").astext()
 
@@ -167,7 +168,7 @@ def test_the_exit_codes_are_the_codes(name):
 
 
 def test_the_pages_refer_to_pages():
-    ours, others = set(), {"dmsetup(8)", "systemd-journald(8)", "sd_notify(3)"}
+    ours, others = set(), {"blkdeactivate(8)", "dmsetup(8)", "systemctl(1)", "systemd-journald(8)", "sd_notify(3)"}
     for name in NAMES:
         found = set(re.findall(r"[\w.-]+\([1-8]\)", tree(name).astext()))
         title, _, number = name.rpartition(".")
@@ -201,3 +202,38 @@ def test_the_tool_writes_each_page_where_man_looks_for_it(tmp_path):
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert written == {f"man{name[-1]}/{name}" for name in NAMES}
     assert len(done.stdout.splitlines()) == len(NAMES)
+
+
+def _said(schema):
+    """What the page must say first of a key that has this schema: unit, bounds."""
+    if schema["type"] == "boolean":
+        return "true or false."
+    if "enum" in schema:
+        *some, last = schema["enum"]
+        return f"{', '.join(some)} or {last}."
+    if schema["type"] == "string":
+        return "An absolute path,"
+    unit = {"seconds": "Seconds", "bytes": "Bytes", "regions": "Regions", "looks": "A number"}[schema["unit"]]
+    least, most = (_amount(schema.get(name), schema["unit"]) for name in ("minimum", "maximum"))
+    if "exclusiveMinimum" in schema:
+        return f"{unit}, more than {schema['exclusiveMinimum']:g}, at most {most}."
+    # no log has more regions than 32 bits count: that is no bound worth a word
+    return f"{unit}, at least {least}." if schema["unit"] == "regions" else f"{unit}, {least} to {most}."
+
+
+def _amount(number, unit):
+    if unit == "bytes":  # the kernel doubles it in an int: one byte less than a power of two
+        return human_bytes(number + number % 2).replace(".0", "")
+    return None if number is None else f"{number:g}"
+
+
+def test_the_units_and_bounds_of_the_configuration_are_those_of_the_code():
+    terms = {}
+    for item in section(CONFIGURATION, "DESCRIPTION").findall(nodes.definition_list_item):
+        terms[item[0].astext().partition(" ")[0]] = item[1].astext()
+    units = {setting.key: setting.unit for setting in settings(Config())}
+    sections = Config.model_json_schema()["$defs"].values()
+    schemas = {key: schema for each in sections for key, schema in each["properties"].items()}
+    assert set(terms) == set(schemas) == set(units)
+    for key, schema in schemas.items():
+        assert terms[key].startswith(_said(schema | {"unit": units[key]})), key

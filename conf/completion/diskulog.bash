@@ -22,20 +22,32 @@ _diskulog() {
 	done
 	case "$command $prev" in
 	'inspect --units') words='regions sectors bytes' ;;
+	'migrate --to') words='kernel diskulog' ;;
 	'diff --since' | \
 		'doctor --config' | \
+		'events --socket' | \
 		'inspect --svg' | \
 		'inspect --png' | \
+		'metrics --textfile' | \
+		'metrics --socket' | \
+		'migrate --log' | \
+		'migrate --socket' | \
 		'mirror assemble --file' | \
 		'mirror create --log' | \
+		'replace-log --socket' | \
 		'replay --out-image' | \
 		'replay --config' | \
 		'serve --config' | \
+		'status --socket' | \
 		'table --log' | \
 		'trace --out' | \
-		'verify --state') ;; # a file
+		'verify --state' | \
+		'wait --socket' | \
+		'watch --socket') ;; # a file
 	'adopt --uuid' | \
 		'diff --limit' | \
+		'events --history' | \
+		'events --count' | \
 		'format --uuid' | \
 		'format --region-size' | \
 		'format --regions' | \
@@ -46,6 +58,9 @@ _diskulog() {
 		'mark --regions' | \
 		'mark --sectors' | \
 		'mark --bytes' | \
+		'metrics --interval' | \
+		'metrics --listen' | \
+		'migrate --uuid' | \
 		'mirror assemble --wait' | \
 		'mirror create --uuid' | \
 		'mirror create --region-size' | \
@@ -65,10 +80,13 @@ _diskulog() {
 		'verify --length' | \
 		'verify --regions' | \
 		'verify --rate' | \
-		'verify --limit') return ;; # only the user knows
+		'verify --limit' | \
+		'wait --timeout' | \
+		'watch --interval' | \
+		'watch --count') return ;; # only the user knows
 	*)
 		case $command in
-		'') words='adopt check config diff doctor dump format inspect mark mirror repair replay restore serve table trace verify --version --help' ;;
+		'') words='adopt check config diff doctor dump events format inspect mark metrics migrate mirror repair replace-log replay restore serve status table trace verify wait watch --version --help' ;;
 		adopt) [[ $cur == -* ]] && words='--uuid --yes --dry-run --help' ;;
 		check) [[ $cur == -* ]] && words='--json --quiet --help' ;;
 		'config check') [[ $cur == -* ]] && words='--help' ;;
@@ -76,21 +94,28 @@ _diskulog() {
 		diff) [[ $cur == -* ]] && words='--since --json --limit --help' ;;
 		doctor) words='--json --config --help' ;;
 		dump) [[ $cur == -* ]] && words='--json --help' ;;
+		events) words='--history --count --socket --schema --help' ;;
 		format) [[ $cur == -* ]] && words='--uuid --region-size --regions --in-sync --overwrite --yes --dry-run --help' ;;
 		inspect) [[ $cur == -* ]] && words='--json --limit --units --map --raw --svg --png --region-size --offset --rate --schema --help' ;;
 		mark) [[ $cur == -* ]] && words='--regions --sectors --bytes --all --yes --dry-run --help' ;;
+		metrics) words='--textfile --interval --listen --yes-it-is-public --socket --help' ;;
+		migrate) [[ $cur == -* ]] && words='--to --log --uuid --overwrite --yes --dry-run --socket --help' ;;
 		'mirror assemble') [[ $cur == -* ]] && words='--file --wait --dry-run --help' ;;
 		'mirror create') [[ $cur == -* ]] && words='--log --core --uuid --region-size --length --keep-log --sync --nosync --plain --yes --dry-run --help' ;;
 		'mirror list') words='--json --help' ;;
 		'mirror remove') [[ $cur == -* ]] && words='--all --dry-run --help' ;;
 		'mirror save') [[ $cur == -* ]] && words='--help' ;;
 		repair) [[ $cur == -* ]] && words='--uuid --write --overwrite --yes --help' ;;
+		replace-log) [[ $cur == -* ]] && words='--overwrite --yes --dry-run --socket --help' ;;
 		replay) [[ $cur == -* ]] && words='--uuid --step --json --limit --out-image --config --help' ;;
 		restore) [[ $cur == -* ]] && words='--overwrite --yes --dry-run --help' ;;
 		serve) words='--config --help' ;;
+		status) [[ $cur == -* ]] && words='--json --socket --schema --help' ;;
 		table) [[ $cur == -* ]] && words='--log --core --uuid --region-size --length --keep-log --sync --nosync --plain --help' ;;
 		trace) words='--out --ring --uuid --seconds --count --alone --help' ;;
 		verify) [[ $cur == -* ]] && words='--mirror --region-size --length --regions --rate --state --limit --json --help' ;;
+		wait) [[ $cur == -* ]] && words='--synced --timeout --socket --help' ;;
+		watch) [[ $cur == -* ]] && words='--interval --count --socket --help' ;;
 		config) words='check show --help' ;;
 		mirror) words='assemble create list remove save --help' ;;
 		*) return ;;

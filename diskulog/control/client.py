@@ -119,6 +119,5 @@ def _unreached(path: Path, cause: OSError | ValueError) -> Exception:
 
 
 def _silent(path: Path) -> NoDaemonError:
-    return NoDaemonError(
-        f"control socket {path}: no answer in time; look at the daemon's log ('journalctl -u diskulog')"
-    )
+    where = f"control socket {path}: no answer in time"
+    return NoDaemonError(f"{where}: too many ask, or the daemon hangs; look at its log ('journalctl -u diskulog')")

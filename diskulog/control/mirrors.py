@@ -48,8 +48,8 @@ def mirror_of(uuid: str, log_device: str | None, known: Iterable[Table]) -> Mirr
         name = _read(folder / "dm" / "name")
         slaves = [_read(slave / "dev") for slave in _entries(folder / "slaves")]
         legs = tuple(number for number in slaves if number and number != log_device)
-        if name and len(legs) >= _LEAST_LEGS:  # anything else stands on the log's device for reasons of its own
-            table = next((table for table in by_table if table.name == name), None)
+        table = next((table for table in by_table if table.name == name), None)
+        if name and (table or len(legs) >= _LEAST_LEGS):  # what else stands on a log's device is no mirror
             own = table.legs if table and set(table.legs) <= set(legs) else legs  # in the table's order
             return Mirror(name, _read(folder / "dev") or None, own, table.handle_errors if table else None)
     return None

@@ -37,7 +37,7 @@ class Daemon(_Part):
     started_seconds: Epoch
     worker_restarts: Count
     last_worker_end: str | None = Field(description="how the last worker ended that was replaced")
-    age_seconds: Seconds = Field(description="how old the worker's figures are")
+    age_seconds: Seconds | None = Field(description="how old the worker's figures are; null before the first")
     overruns: Count = Field(description="times that the socket's buffer was full")
     foreign_datagrams: Count = Field(description="what processes sent, and was dropped")
     unreadable_requests: Count
@@ -70,8 +70,8 @@ class Log(_Part):
     log_type: Literal["disk", "core"]
     type_word: str
     log_device: DeviceNumber | None = Field(description="null of a core log")
-    region_size_sectors: Annotated[int, Field(ge=1)]
-    region_count: Annotated[int, Field(ge=1)]
+    region_size_sectors: Count = Field(description="this and the counts are 0 in the moment in which a log is made")
+    region_count: Count
     target_length_sectors: Count
     clean_count: Count | None = Field(description="null while the log has no bits: never live, or not read yet")
     in_sync_count: Count | None
@@ -196,7 +196,7 @@ def _reason(line: bytes, cause: ValidationError) -> DiskulogError:
 
 def render(found: StatusDocument | Event) -> str:
     """Return JSON on one line, all of it ASCII that a terminal can show."""
-    return json.dumps(found.model_dump(), separators=(",", ":")).replace("\x7f", "\\u007f")
+    return json.dumps(found.model_dump(), separators=(",", ":"))
 
 
 def status_schema() -> str:

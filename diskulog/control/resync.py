@@ -48,7 +48,7 @@ def _progress(log: Log, in_sync: int, gained: int, seconds: float) -> Progress:
     regions_a_second = gained / seconds if gained > 0 and seconds > 0 else None
     if regions_a_second is None:
         return Progress(done, total, 0.0 if seconds >= _STILL_SECONDS else None, None)
-    left = (log.region_count - in_sync) / regions_a_second
+    left = max(log.region_count - in_sync, 0) / regions_a_second
     rate = regions_a_second * log.region_size_sectors * SECTOR_BYTES
     return Progress(done, total, rate, math.ceil(left))
 

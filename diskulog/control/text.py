@@ -159,7 +159,7 @@ def plain(shown: Sequence[tuple[Shown, Progress | None]], now_seconds: float) ->
     for each, progress in shown:
         told = state(each)
         if progress and not each.failed:
-            told += f" ({percent(each.log.in_sync_count or 0, each.log.region_count)}), {pace(progress, ', ')}"
+            told += f" ({percent(progress.done_bytes, progress.total_bytes or 1)}), {pace(progress, ', ')}"
         yield f"{when} {printable(each.title)}: {told}"
 
 

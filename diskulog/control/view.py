@@ -35,7 +35,7 @@ class Shown:
     @property
     def in_sync(self) -> bool:
         """Tell whether nothing is left to copy."""
-        return not self.failed and self.log.in_sync_count == self.log.region_count
+        return not self.failed and 0 < self.log.region_count == self.log.in_sync_count
 
 
 def join(answer: Answer, mirror_of: Callable[[Log], Mirror | None]) -> tuple[Shown, ...]:
@@ -73,7 +73,7 @@ def messages(answer: Answer, found: Iterable[Shown]) -> tuple[Message, ...]:
 
 
 def _of_the_daemon(answer: Answer) -> Iterator[Message]:
-    age = answer.daemon.age_seconds
+    age = answer.daemon.age_seconds or 0.0
     if answer.daemon.worker_pid is None:
         text = "no worker runs just now: requests wait; look at the daemon's log if this lasts"
         yield Message(severity="warning", text=text, luid=None)

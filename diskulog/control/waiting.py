@@ -61,6 +61,6 @@ def _how(shown: Shown) -> str:
     log = shown.log
     if log.in_sync_count is None:
         return log.state
-    share = percent(log.in_sync_count, log.region_count)
+    share = percent(log.in_sync_count, log.region_count or 1)
     held = f", {log.state}" if log.state != "live" else ""
     return f"{log.in_sync_count} of {log.region_count} regions, {share}{held}"

@@ -45,7 +45,7 @@ def mirrors() -> str:
         raise DeviceError("cannot run dmsetup", cause) from cause
     if done.returncode:
         raise DeviceError("dmsetup table", OSError(errnos.EACCES, os.fsdecode(done.stderr).strip()))
-    return done.stdout.decode("utf-8", "backslashreplace")  # as the daemon spells a uuid in JSON
+    return done.stdout.decode("utf-8", "replace")  # as the daemon spells a uuid in JSON
 
 
 def _dmsetup(*words: str) -> subprocess.CompletedProcess[bytes]:

@@ -15,7 +15,7 @@ from diskulog.errors import RefusedError
 from diskulog.exits import UsageError
 from diskulog.forensic import content
 from diskulog.forensic.legs import LegName
-from diskulog.forensic.source import Source
+from diskulog.forensic.source import Source, Through
 from diskulog.forensic.text import printable
 from diskulog.mirrors import devices, sizing, wish
 from diskulog.mirrors.devices import Device
@@ -51,6 +51,16 @@ class _Log:
     head: bytes
 
 
+@dataclass(slots=True)
+class _From(Through):
+    """A leg from where the mirror begins in it."""
+
+    start_bytes: int
+
+    def read(self, offset_bytes: int, length_bytes: int) -> bytes:
+        return self.source.read(self.start_bytes + offset_bytes, length_bytes)
+
+
 def plan(wished: Wish, served: Mapping[str, str]) -> Plan:
     """Check a wish against the devices; ``served`` names the mirrors whose log is in user space, by their number.
 
@@ -73,7 +83,10 @@ def plan(wished: Wish, served: Mapping[str, str]) -> Plan:
         line, notes = _line(wished, found, log)
         if log:
             notes += _judge_log(wished, line, log)
-        on_legs = [content.look(source) for _, source in legs]
+        on_legs = [
+            content.look(_From(source, leg.offset_sectors * SECTOR_BYTES))
+            for leg, (_, source) in zip(wished.legs, legs, strict=True)
+        ]
         notes += _warnings(wished, found)
     return Plan(line, tuple(notes), _fate(wished, on_legs))
 

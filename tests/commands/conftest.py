@@ -2,6 +2,7 @@
 import pytest
 
 from diskulog import cli
+from tests import fake_control
 from tests.fake_devices import Host
 
 
@@ -25,6 +26,17 @@ def run(capsys):
 
 
 @pytest.fixture
+def socket_path(tmp_path):
+    return tmp_path / "control.sock"
+
+
+@pytest.fixture
+def daemon(socket_path):
+    """A daemon's control socket, with nothing behind it."""
+    with fake_control.serving(socket_path) as made:
+        yield made
+
+
 def host(tmp_path, monkeypatch):
     """A host with two legs and a log device, all zeros, and a daemon."""
     made = Host(tmp_path, monkeypatch)

@@ -38,6 +38,13 @@ def test_events_come_one_by_one_and_end_with_the_daemon(daemon, socket_path):
     assert daemon.requests == [{"do": "events", "history": 7}]
 
 
+def test_events_that_lie_across_pieces(daemon, socket_path, monkeypatch):
+    monkeypatch.setattr(client, "_CHUNK_BYTES", 4)
+    daemon.answering = lambda peer, _: peer.sendall(b"123456\n78\n9abcdef\n")
+    told = client.events(socket_path)
+    assert [next(told) for _ in range(3)] == [b"123456", b"78", b"9abcdef"]
+
+
 def test_events_that_share_a_piece(daemon, socket_path):
     daemon.answering = lambda peer, _: peer.sendall(b"1\n2\n3")
     told = client.events(socket_path)

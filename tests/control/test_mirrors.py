@@ -59,10 +59,18 @@ def test_its_table_says_the_order_of_the_legs_and_whether_errors_are_handled(sys
 
 
 def test_what_else_stands_on_the_log_device_is_no_mirror(sys):
-    sys("253:4", "snapshot", "7:2")
+    sys("253:3", "snapshot", "7:2")
+    sys("253:4", "concatenation", "7:2", "7:8")
     assert mirrors.mirror_of("U", "7:2", ()) is None
     sys("253:5", "vg-home", "7:2", "7:0", "7:1")
     assert mirrors.mirror_of("U", "7:2", ()) == HOME
+
+
+def test_legs_on_one_device_are_a_mirror_all_the_same(sys):
+    sys("253:5", "vg-home", "7:2", "7:0")
+    assert mirrors.mirror_of("U", "7:2", ()) is None
+    known = [table(legs=("7:0", "7:0"))]
+    assert mirrors.mirror_of("U", "7:2", known) == Mirror("vg-home", "253:5", ("7:0", "7:0"), True)
 
 
 def test_the_mirror_of_a_core_log_is_known_by_its_table_alone(sys):

@@ -26,7 +26,7 @@ def test_an_answer_is_read_and_additions_are_passed_over():
     assert found.logs[0].flush_latency_seconds.buckets == [(0.001, 40), (2.0, 42)]
     assert found.logs[0].requests["IN_SYNC"] == 4711
     nothing = log(log_type="core", log_device=None, clean_count=None, in_sync_count=None, last_flush_seconds=None)
-    assert read(fake_control.answer(nothing, worker_pid=None)).logs[0].clean_count is None
+    assert read(fake_control.answer(nothing, worker_pid=None, age_seconds=None)).logs[0].clean_count is None
 
 
 @pytest.mark.parametrize("version", [2, 99, 0])
@@ -76,8 +76,8 @@ def test_nonsense_is_5_in_one_line(line):
     [
         {"log_device": "../../etc"},
         {"log_device": "253:2/.."},
-        {"region_size_sectors": 0},
-        {"region_count": 0},
+        {"region_size_sectors": -1},
+        {"region_count": -1},
         {"region_count": "1000"},
         {"in_sync_count": -1},
         {"state": "well"},

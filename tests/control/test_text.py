@@ -5,7 +5,8 @@ import pytest
 
 from diskulog.control import model, text, view
 from diskulog.control.mirrors import Mirror
-from diskulog.control.resync import Progress
+from diskulog.control.resync import Progress, Rates
+from diskulog.control.waiting import Waiting
 from tests import fake_control
 from tests.fake_control import log
 
@@ -70,6 +71,19 @@ def test_a_failed_log_is_seen_at_once():
     said = status(log(state="failed", failures=1), mirror=HOME)
     assert "\nhome: FAILED\n" in said
     assert "  error: home: the log device 253:2 has failed" in said
+
+
+@pytest.mark.parametrize("in_sync", [None, 0, 7])
+def test_a_log_of_the_moment_in_which_it_is_made(in_sync):
+    resync = {"started_seconds": NOW, "started_in_sync_count": 0} if in_sync else None
+    new = log(region_count=0, region_size_sectors=0, target_length_sectors=0, in_sync_count=in_sync, resync=resync)
+    assert "  regions:    0 of 0 bytes (0 sectors)\n" in status(new)
+    said, found = shown(new)
+    assert not found[0].in_sync
+    progress = Rates().progress(found[0].log, 0.0, NOW)
+    assert list(text.frame(said, [(found[0], progress)], NOW))
+    assert list(text.plain([(found[0], progress)], NOW))
+    assert len(Waiting().look(said.daemon, found).waiting) == 1
 
 
 def test_no_logs_and_a_worker_that_hangs():

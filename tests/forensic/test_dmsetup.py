@@ -68,7 +68,7 @@ def test_nodes(tmp_path, monkeypatch):
 
 def test_the_tables_of_all_mirrors(program):
     program('echo "m: $@"; printf "\\377"')
-    assert dmsetup.mirrors() == "m: table --target mirror\n\\xff"
+    assert dmsetup.mirrors() == "m: table --target mirror\n\N{REPLACEMENT CHARACTER}"
     program("echo 'open failed: Permission denied' >&2; exit 1")
     with pytest.raises(DeviceError, match="dmsetup table: open failed: Permission denied"):
         dmsetup.mirrors()

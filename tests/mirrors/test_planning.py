@@ -198,3 +198,10 @@ def test_the_fate_of_what_is_on_the_legs(three):
     equal = planning.plan(replace(WISH, sync=Sync.NOSYNC), {})
     assert equal.fate == f"{a}, {b} are taken for equal, and nothing is copied"
     assert any("will differ for ever" in note for note in equal.notes)
+
+
+def test_what_is_on_a_leg_before_the_mirror_begins_is_none_of_its(three):
+    three.images[A].write_bytes(b"XFSB" + bytes(1024 * 512))
+    three.images[B].write_bytes(bytes(8 * 512) + b"LUKS\xba\xbe" + bytes(1024 * 512))
+    found = planning.plan(replace(WISH, legs=(LegName(A, 8), LegName(B, 8)), length_sectors=4096), {})
+    assert found.fate == "what is on /dev/a (nothing seen) stays, and is copied over /dev/b (a LUKS volume)"
