@@ -14,17 +14,26 @@ from diskulog import __version__
 from diskulog.commands import (
     adopt,
     check,
+    config,
     diff,
+    doctor,
     dump,
+    events,
     format,
     inspect,
     mark,
+    metrics,
+    mirror,
     repair,
     replay,
     restore,
     serve,
+    status,
+    table,
     trace,
     verify,
+    wait,
+    watch,
 )
 from diskulog.commands.console import EXIT_CODES, complain, emit
 from diskulog.exits import Exit, exit_for
@@ -56,6 +65,11 @@ def _diskulog(
 
 for _name, _command, _help in (
     ("serve", serve.serve, serve.HELP),
+    ("status", status.status, status.HELP),
+    ("watch", watch.watch, watch.HELP),
+    ("wait", wait.wait, wait.HELP),
+    ("events", events.events, events.HELP),
+    ("metrics", metrics.metrics, metrics.HELP),
     ("inspect", inspect.inspect, inspect.HELP),
     ("check", check.check, check.HELP),
     ("dump", dump.dump, dump.HELP),
@@ -66,10 +80,22 @@ for _name, _command, _help in (
     ("adopt", adopt.adopt, adopt.HELP),
     ("mark", mark.mark, mark.HELP),
     ("verify", verify.verify, verify.HELP),
+    ("table", table.table, table.HELP),
+    ("doctor", doctor.doctor, doctor.HELP),
     ("trace", trace.trace, trace.HELP),
     ("replay", replay.replay, replay.HELP),
 ):
     app.command(_name, help=_help)(_command)
+
+# a word that has commands of its own; one man page is for all of them
+for _group, _about, _commands in (
+    ("config", config.HELP, config.COMMANDS),
+    ("mirror", mirror.HELP, mirror.COMMANDS),
+):
+    _words = typer.Typer(help=_about, no_args_is_help=False, rich_markup_mode=None)
+    app.add_typer(_words, name=_group)
+    for _name, _word, _help in _commands:
+        _words.command(_name, help=_help)(_word)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -78,14 +104,14 @@ def run(arguments: Sequence[str]) -> int:
         if stream is not None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name may be any bytes
     try:
-        status = app(list(arguments), prog_name="diskulog", standalone_mode=False)
+        code = app(list(arguments), prog_name="diskulog", standalone_mode=False)
         emit("")  # help is printed by typer: does it leave the buffer?
-        if status == _INTERRUPTED:
+        if code == _INTERRUPTED:
             raise KeyboardInterrupt
     except (Exception, KeyboardInterrupt) as failure:
         complain(sentence(failure))
         return exit_for(failure) if parser_complaint(failure) is None else Exit.USAGE
-    return int(status or Exit.FINE)
+    return int(code or Exit.FINE)
 
 
 def main() -> NoReturn:

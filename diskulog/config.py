@@ -6,11 +6,14 @@ Lives here: keys, defaults, bounds, and where the file is looked for. Does not k
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from diskulog.errors import DeviceError
 from diskulog.exits import UsageError
@@ -53,6 +56,7 @@ class Daemon(_Section):
 
     run_directory: Annotated[str, Field(pattern=r"^/[^\x00]*$")] = "/run/diskulog"
     log_level: Literal["info", "warning", "error"] = "info"
+    worker_timeout_seconds: Annotated[Seconds, Field(ge=2)] = 10.0
 
 
 class Config(_Section):
@@ -64,24 +68,68 @@ class Config(_Section):
     daemon: Daemon = Daemon()
 
 
+class Named(StrEnum):
+    """Who named the file that is read."""
+
+    ARGUMENT = "argument"
+    ENVIRONMENT = "environment"
+    NOBODY = "default"  # it need not exist then
+
+
+class File(NamedTuple):
+    """The file that is read."""
+
+    path: Path
+    named: Named
+
+
+class Setting(NamedTuple):
+    """One value in effect; ``unit`` is None where it has none, ``given`` tells whether the file has the key."""
+
+    section: str
+    key: str
+    value: bool | int | float | str
+    default: bool | int | float | str
+    unit: str | None
+    given: bool
+
+
+def find(path: Path | None, environ: Mapping[str, str]) -> File:
+    """Say which file is read: ``path``, else the one that DISKULOG_CONFIG names, else the default one."""
+    if path is not None:
+        return File(path, Named.ARGUMENT)
+    if named := environ.get(ENVIRONMENT_VARIABLE):
+        return File(Path(named), Named.ENVIRONMENT)
+    return File(DEFAULT_PATH, Named.NOBODY)
+
+
+def read(file: File) -> bytes | None:
+    """Return the content of a file; None where nobody named it and it is not there.
+
+    Raises:
+        UsageError: for a named file that does not exist.
+        DeviceError: when the file cannot be read.
+    """
+    try:
+        return file.path.read_bytes()
+    except FileNotFoundError as cause:
+        if file.named is Named.NOBODY:
+            return None
+        raise UsageError(f"configuration {file.path}: there is no such file") from cause
+    except OSError as cause:
+        raise DeviceError(f"configuration {file.path}", cause) from cause
+
+
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """Read the configuration: ``path``, else the file DISKULOG_CONFIG names, else the default file if there is one.
+    """Read the configuration that ``find`` finds; without a file, the defaults.
 
     Raises:
         UsageError: one line with file, key and reason; also for a named file that does not exist.
         DeviceError: when the file cannot be read.
     """
-    named = path or (Path(environ[ENVIRONMENT_VARIABLE]) if environ.get(ENVIRONMENT_VARIABLE) else None)
-    source = named or DEFAULT_PATH
-    try:
-        content = source.read_bytes()
-    except FileNotFoundError as cause:
-        if named is None:
-            return Config()
-        raise UsageError(f"configuration {source}: there is no such file") from cause
-    except OSError as cause:
-        raise DeviceError(f"configuration {source}", cause) from cause
-    return parse(content, str(source))
+    file = find(path, environ)
+    content = read(file)
+    return Config() if content is None else parse(content, str(file.path))
 
 
 def parse(content: bytes, source: str) -> Config:
@@ -91,28 +139,84 @@ def parse(content: bytes, source: str) -> Config:
         UsageError: one line with file, key and reason.
     """
     try:
-        return Config.model_validate(tomllib.loads(content.decode()))
-    except UnicodeDecodeError as cause:
-        raise UsageError(f"configuration {source}: is not UTF-8 at byte {cause.start}") from cause
-    except ValidationError as cause:
-        raise UsageError(f"configuration {source}: {_first_reason(cause)}") from cause
-    except (ValueError, RecursionError) as cause:  # also of what is TOML, and more than Python reads
-        raise UsageError(f"configuration {source}: is not TOML: {cause}") from cause
+        return _validated(content)
+    except _FAILURES as cause:
+        first, *others = _reasons(cause)
+        more = f" (and {len(others)} more)" if others else ""
+        raise UsageError(f"configuration {source}: {first}{more}") from cause
+
+
+def problems(content: bytes) -> list[str]:
+    """Return everything that is wrong, a line each."""
+    try:
+        _validated(content)
+    except _FAILURES as cause:
+        return _reasons(cause)
+    return []
+
+
+def settings(config: Config) -> Iterator[Setting]:
+    """Yield every value in effect, in the order of the file that diskulog comes with."""
+    for name, section in config:
+        for key, value in section:
+            default = type(section).model_fields[key].default
+            given = name in config.model_fields_set and key in section.model_fields_set
+            yield Setting(name, key, value, default, _unit(key), given)
+
+
+_UNITS: Final = {"max_held": "regions", "spins": "looks"}  # where the name does not end in it
+
+
+def _unit(key: str) -> str | None:
+    return _UNITS.get(key) or next((unit for unit in ("seconds", "bytes") if key.endswith(f"_{unit}")), None)
+
+
+# ValueError: not UTF-8, not TOML, or what is TOML, and more than Python reads; pydantic's is one too
+_FAILURES: Final = (ValueError, RecursionError)
+
+
+def _validated(content: bytes) -> Config:
+    return Config.model_validate(tomllib.loads(content.decode()))
+
+
+def _reasons(cause: Exception) -> list[str]:
+    if isinstance(cause, ValidationError):
+        return [_reason(error) for error in cause.errors(include_url=False)]
+    if isinstance(cause, UnicodeDecodeError):
+        return [f"is not UTF-8 at byte {cause.start}"]
+    return [f"is not TOML: {cause}"]
 
 
 _SHOWN_CHARACTERS: Final = 80
-_REASONS: Final = {"extra_forbidden": "is not a known key", "model_type": "must be a section"}
+_UNKNOWN: Final = "extra_forbidden"
+_LIKE: Final = 0.5  # of difflib's measure: hold_time is like hold_seconds
 
 
-def _first_reason(cause: ValidationError) -> str:
-    first, *others = cause.errors(include_url=False)
-    *section, key = (str(part) for part in first["loc"])
+def _reason(error: ErrorDetails) -> str:
+    *section, key = (str(part) for part in error["loc"])
     where = f"[{'.'.join(section)}] {key}" if section else f"[{key}]"
-    reason = _REASONS.get(first["type"], first["msg"][:1].lower() + first["msg"][1:])
-    value = first["input"]
-    said = f" = {_short(value)}" if isinstance(value, (str, int, float)) and first["type"] != "extra_forbidden" else ""
-    more = f" (and {len(others)} more)" if others else ""
-    return f"{where}{said}: {reason}{more}"
+    value = error["input"]
+    if error["type"] == _UNKNOWN:
+        return f"{where}: is not a known key; {_nearest(section, key)}"
+    reason = "must be a section" if error["type"] == "model_type" else error["msg"][:1].lower() + error["msg"][1:]
+    said = f" = {_short(value)}" if isinstance(value, (str, int, float)) else ""
+    return f"{where}{said}: {reason}"
+
+
+def _nearest(section: list[str], key: str) -> str:
+    """Say which known key was meant."""
+    keys = {name: [each for each, _ in part] for name, part in Config()}
+    homes = [name for name, own in keys.items() if key in own]
+    if homes:
+        return f"it belongs in [{homes[0]}]"
+    if not section:
+        return _meant(key, {name: f"[{name}]" for name in keys})
+    return _meant(key, {name: name for name in keys.get(section[0], ())})
+
+
+def _meant(key: str, known: dict[str, str]) -> str:
+    close = [name for name in known if name.startswith(key)] or get_close_matches(key, known, n=1, cutoff=_LIKE)
+    return f"did you mean {known[close[0]]}?" if close else f"there are {', '.join(known.values())}"
 
 
 def _short(value: str | int | float) -> str:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from diskulog import ondisk, process
+from diskulog.board import FOREIGN, HEARTBEAT, OVERRUNS, UNREADABLE, WRITTEN_US, Board
 from diskulog.clears import ClearPolicy
 from diskulog.config import Config
 from diskulog.corestore import CoreStore
@@ -20,9 +21,11 @@ from diskulog.hotpath import HotPath
 from diskulog.keptclears import KeptClears
 from diskulog.lanes import Lanes
 from diskulog.latch import FailureLatch
+from diskulog.livesettings import LiveSettings
 from diskulog.logstore import Opening, Store
 from diskulog.media import Host
 from diskulog.mirror import SysfsMirror, stands_on_served_mirror
+from diskulog.publish import Publisher
 from diskulog.runfile import Whose
 from diskulog.server import Server
 from diskulog.store import DiskStore
@@ -42,9 +45,12 @@ _SETTLE_SECONDS = 20.0
 class Daemon:
     """Everything that serves, wired together; a context manager that closes it."""
 
-    def __init__(self, config: Config, transport: Transport) -> None:
-        """Take the socket and prepare the rest; nothing is answered before ``run``."""
+    def __init__(self, config: Config, transport: Transport, board: Board, settings: LiveSettings) -> None:
+        """Take the socket and the shared memory, and prepare the rest; nothing is answered before ``run``."""
         self._transport = transport
+        self._board = board
+        self._settings = settings
+        self._generation = settings.generation
         self._lanes = Lanes(time.monotonic, transport.wake)
         host = Host(process.boot_id(), socket.gethostname(), time.time)
         run_directory = Path(config.daemon.run_directory)
@@ -61,7 +67,10 @@ class Daemon:
             whose = Whose(opening.uuid, host.boot_id, ondisk.live_token(host.boot_id, opening.luid))
             return KeptClears(run_directory, whose, opening.args.region_count)
 
-        world = World({}, open_store, keep, policy, time.monotonic, config.compat.clustered_single_host)
+        alone = config.compat.clustered_single_host
+        self._publisher = Publisher(board, time.time)
+        world = World({}, open_store, keep, policy, time.monotonic, alone, shown=self._publisher)
+        self._world = world
         self._server = Server(world, self._transport.send, self._lanes.submit, self._lanes.retire)
         self._hot_path = HotPath(world.known, self._server.holding, transport.buffer)
         self._stopping = False
@@ -82,20 +91,19 @@ class Daemon:
         self._stopping = True
         self._transport.wake()
 
-    def run(self, first: bool = True) -> None:
+    def run(self, first: bool = True, takes_over: bool = False) -> None:
         """Answer requests until a signal, then make every live log durable.
 
-        A worker that is not the ``first`` begins with what the last one left.
+        The ``first`` one tells that it is ready; one that ``takes_over`` begins with what the last one left.
         """
-        if not first:
+        self._write_words()
+        if takes_over:
             self._take_over()
         # whatever the level: scripts and people wait for this line
         if first:
             _ready.info("ready, version of the requests 1 to 3, netlink port %d", self._transport.port)
-            process.notify("READY=1")
         while not self._stopping:
             self._turn()
-        process.notify("STOPPING=1")
         self._settle()
 
     def _take_over(self) -> None:
@@ -108,6 +116,7 @@ class Daemon:
 
     def _turn(self) -> None:
         transport, server = self._transport, self._server
+        self._board.words[HEARTBEAT] += 1
         request = transport.receive(self._hot_path.answer)
         if request is not None:
             server.receive(request)
@@ -127,6 +136,10 @@ class Daemon:
         # timers are looked at so often that none is late by more than some ticks, whatever is asked meanwhile
         self._lanes.end_overdue(now)
         self._server.tick()
+        self._publisher.look(self._world.entries)
+        self._write_words()
+        if self._settings.generation != self._generation:
+            self._apply()
         if now >= self._phantoms_seconds:
             self._server.drop_phantoms()
             self._phantoms_seconds = now + _PHANTOM_CHECK_SECONDS
@@ -134,6 +147,26 @@ class Daemon:
         tick = _TICK_SECONDS if waiting else _IDLE_SECONDS
         self._look_seconds = now + tick
         self._transport.wait_at_most(tick)
+
+    def _write_words(self) -> None:
+        words, transport = self._board.words, self._transport
+        words[OVERRUNS], words[FOREIGN], words[UNREADABLE] = (
+            transport.overruns,
+            transport.foreign,
+            self._server.unreadable,
+        )
+        words[WRITTEN_US] = int(time.time() * 1e6)
+
+    def _apply(self) -> None:
+        self._generation, live = self._settings.generation, self._settings.read()
+        world = self._world
+        world.policy = ClearPolicy(live.hold_seconds, live.max_held, live.leg_flush_timeout_seconds)
+        world.clustered_single_host = bool(live.clustered_single_host)
+        for entry in world.entries.values():
+            if entry.log is not None:
+                entry.log.clears.policy = world.policy
+        self._transport.spins = live.spins
+        logging.getLogger("diskulog").setLevel(live.log_level)
 
     def _settle(self) -> None:
         live = self._server.settle()

@@ -12,6 +12,7 @@ from enum import Enum, auto
 
 from bitarray import bitarray
 
+from diskulog import figures
 from diskulog.clears import ClearPolicy, HeldClears
 from diskulog.ctr import CtrArgs
 from diskulog.durability import Durability
@@ -35,8 +36,9 @@ class DirtyLog:
     """The bits of one log and the rules that requests follow.
 
     ``blind`` says that there are no bits at all. ``late_marks`` are marks that came after POSTSUSPEND: kept for RESUME,
-    stored nowhere. ``live`` says that requests about regions are answered from the bits, ``sound`` that the bits may be
-    changed and made durable (a blind log that is live has failed): plain attributes, for every request asks for them.
+    stored nowhere. ``words`` are its figures. ``live`` says that requests about regions are answered from the bits,
+    ``sound`` that the bits may be changed and made durable (a blind log that is live has failed): plain attributes, for
+    every request asks for them.
     """
 
     def __init__(
@@ -54,6 +56,9 @@ class DirtyLog:
         self.blind = True
         self.clears = HeldClears(policy)
         self.sync_count = 0
+        self.clean_count = 0  # on the medium or on its way there: a held clear is not clean
+        self.how = ""  # it went live the last time
+        self.words = figures.fresh()
         self.recovering: int | None = None
         self.late_marks: set[int] = set()
         self.ignored_clears = 0
@@ -82,12 +87,14 @@ class DirtyLog:
         self._failed = failed
         self.sound = self.live and not failed
 
-    def go_live(self) -> None:
+    def go_live(self, how: str = "") -> None:
         """Begin answering: the store's bits were read, checked and made durable (RESUME)."""
+        self.how = how
         self.phase = Phase.LIVE
         self.failed = False
         self.blind = False
         self.sync_count = self.store.in_sync.count(1, 0, self.region_count)
+        self.clean_count = self.store.clean.count(1, 0, self.region_count)
         self.restart_recovery()
         self.clears.reset(disabled=self.store.legs_failed)
         self.late_marks.clear()
@@ -109,7 +116,7 @@ class DirtyLog:
         self.phase = Phase.LIVE
         self._believe_nothing()
         self.blind = True
-        self.sync_count = 0
+        self.sync_count = self.clean_count = 0
 
     def go_idle(self) -> None:
         """Stop touching anything: another luid of this uuid is live on the device."""
@@ -126,6 +133,7 @@ class DirtyLog:
     def fail(self) -> None:
         """Latch a failure of the log device: Linux reports a failed write-back once, and then calls it done."""
         if not self.failed:
+            self.words[figures.FAILURES] += 1
             self.store.latch_failure()
         self._believe_nothing()
 
@@ -187,6 +195,7 @@ class DirtyLog:
 
     def _store_dirty(self, region: int) -> None:
         self.store.clean[region] = 0
+        self.clean_count -= 1
         self.marks.stored(region)
 
     def clear(self, regions: Iterable[int]) -> None:

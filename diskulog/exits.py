@@ -28,6 +28,14 @@ class UsageError(DiskulogError):
     """The command line or the configuration asks for what cannot be."""
 
 
+class NoDaemonError(DiskulogError):
+    """No daemon runs, or none that answers."""
+
+
+class UnknownVersionError(DiskulogError):
+    """What was read is of a version that is not known."""
+
+
 _BY_ERRNO: Final = {
     errnos.ENOENT: Exit.USAGE,
     errnos.ENOTDIR: Exit.USAGE,
@@ -45,6 +53,8 @@ _BY_ERRNO: Final = {
 _BY_CLASS: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (UsageError, Exit.USAGE),
     (BadLogError, Exit.NOT_A_LOG),
+    (UnknownVersionError, Exit.NOT_A_LOG),
+    (NoDaemonError, Exit.NO_DAEMON),
     (RefusedError, Exit.REFUSED),
     (KeyboardInterrupt, Exit.REFUSED),
 )

@@ -23,7 +23,9 @@ _ERROR_AT: Final = wire.CN_HEADER_BYTES + 144
 _OWED_AT: Final = BUFFER_BYTES
 _LOGS_AT: Final = _OWED_AT + MAX_OWED * _SLOT_BYTES
 _OVERRUN_AT: Final = _LOGS_AT + MAX_LOGS * _SLOT_BYTES
-HANDOVER_BYTES: Final = _OVERRUN_AT + 1
+_LAYOUT_AT: Final = _OVERRUN_AT + 8
+_LAYOUT: Final = b"dulgho01"  # changes with anything above; another daemon's memory may be of another version
+HANDOVER_BYTES: Final = _LAYOUT_AT + len(_LAYOUT)
 
 
 class KeptLog(NamedTuple):
@@ -46,6 +48,7 @@ class Handover:
         self.buffer = memory[:BUFFER_BYTES]
         self.length = self.buffer[: _LENGTH.size].cast("I")
         self._memory = memory
+        memory[_LAYOUT_AT:HANDOVER_BYTES] = _LAYOUT
         self._owed: dict[int, int] = {}  # seq: where its slot is
         self._free_owed = [_OWED_AT + number * _SLOT_BYTES for number in range(MAX_OWED)]
         self._kept: dict[int, int] = {}  # luid: where its slot is
@@ -169,6 +172,11 @@ class Handover:
         length = _LENGTH.unpack_from(self._memory, at)[0]
         start = at + _LENGTH.size
         return _request_in(self._memory[start : start + length]) if length else None
+
+
+def fits(memory: memoryview) -> bool:
+    """Tell whether memory that an earlier daemon wrote is laid out as this one reads it."""
+    return len(memory) == HANDOVER_BYTES and bytes(memory[_LAYOUT_AT:]) == _LAYOUT
 
 
 def _request_in(datagram: memoryview) -> Request | None:

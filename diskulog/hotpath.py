@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Container
 from typing import Final, NamedTuple
 
+from diskulog import figures
 from diskulog.dirtylog import DirtyLog
 from diskulog.wire import CN_IDX_DM, CN_VAL_DM_USERSPACE_LOG, FRAME_BYTES, MAX_REGIONS, NLMSG_DONE
 from diskulog.wire import RequestType as _T
@@ -36,6 +37,8 @@ class _Shape(NamedTuple):
     cn_length: bytes
     handler: Handler
     numbers: int  # of 64 bits, in its payload
+    kind: int
+    counts: int  # the word of the log's figures that counts its numbers; 0: none does
 
 
 class HotPath:
@@ -54,13 +57,13 @@ class HotPath:
         self._halves = buffer[: _CN_LENGTH_U16 * 2 + 2].cast("H")
         self._regions = buffer[FRAME_BYTES : FRAME_BYTES + 8 * MAX_REGIONS].cast("Q")
         self._replies = [buffer[: FRAME_BYTES + 8 * count] for count in range(3)]
-        counts = range(1, MAX_REGIONS + 1)
+        lengths = range(1, MAX_REGIONS + 1)
         table: list[tuple[_T, int, Handler]] = [
             (_T.IN_SYNC, 1, self._in_sync),
             (_T.FLUSH, 0, self._flush),
-            *((_T.FLUSH, count, self._flush) for count in counts),
-            *((_T.MARK_REGION, count, self._mark_region) for count in counts),
-            *((_T.CLEAR_REGION, count, self._clear_region) for count in counts),
+            *((_T.FLUSH, count, self._flush) for count in lengths),
+            *((_T.MARK_REGION, count, self._mark_region) for count in lengths),
+            *((_T.CLEAR_REGION, count, self._clear_region) for count in lengths),
             (_T.GET_RESYNC_WORK, 0, self._get_resync_work),
             (_T.SET_REGION_SYNC, 2, self._set_region_sync),
             (_T.IS_REMOTE_RECOVERING, 1, self._is_remote_recovering),
@@ -70,7 +73,9 @@ class HotPath:
             length = count * _REGION_BYTES
             size = FRAME_BYTES + length
             headers = struct.pack("=IHH", size, NLMSG_DONE, 0), struct.pack("=HH", size - _CN_HEADER_BYTES, 0)
-            self._shapes[struct.pack("=II", kind, length)] = _Shape(size, *headers, handler, count)
+            counts = figures.REGIONS_COUNTED.get(kind) if count else None
+            shape = _Shape(size, *headers, handler, count, int(kind), counts or 0)
+            self._shapes[struct.pack("=II", kind, length)] = shape
 
     def answer(self, size: int) -> memoryview | None:
         """Answer the request of so many bytes in the buffer; return its reply there, or None: then it is as it came."""
@@ -82,11 +87,17 @@ class HotPath:
         log = entry.log
         if log is None or not log.sound:
             return None
-        plain_size, plain_header, plain_length, handler, count = shape
+        plain_size, plain_header, plain_length, handler, count, kind, counts = shape
         if size != plain_size or nl_header != plain_header or cn_length != plain_length or ids != _IDS:
             return None
         try:
-            return handler(entry, log, count)
+            reply = handler(entry, log, count)
+            if reply is not None:
+                words = log.words
+                words[kind] += 1
+                if counts:
+                    words[counts] += count
+            return reply
         except Exception:  # the server meets it again, and tells
             return None
 

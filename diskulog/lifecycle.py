@@ -57,7 +57,7 @@ def reconnect(world: World, entry: Entry, data: bytes) -> Steps:
     entry.reconnecting = True
     if entry.log is not None:
         return b""
-    entry.fresh = False
+    entry.fresh, entry.unresumed = False, True
     opening = Opening(_UNKNOWN, entry.uuid, entry.luid, True, world.log_devices())
     try:
         # it was accepted once, so whether this host is alone is no question any more
@@ -76,8 +76,8 @@ def take_over(world: World, entry: Entry, data: bytes) -> Steps:
     """Meet a log again that a dead worker kept: what the kernel's own reconnection does, without the kernel."""
     yield from reconnect(world, entry, data)
     yield from _reconnected(world, entry)
-    entry.taking_over = False
-    entry.reconnecting = False  # the kernel knows of no restart: its next RESUME is dm's own
+    # the kernel knows of no restart: its next RESUME is dm's own
+    entry.taking_over = entry.unresumed = entry.reconnecting = False
     return b""
 
 
@@ -282,7 +282,7 @@ def _went_live(world: World, entry: Entry, how: str, messages: tuple[str, ...]) 
     for other in world.others_on(entry):
         if other.log is not None and other.log.live:  # it went live while this one was about to
             other.log.go_idle()
-    log.go_live()
+    log.go_live(how)
     for message in messages:
         logger.warning("log %s: %s", entry.name, message)
     logger.info("log %s: %s, %d of %d regions in sync", entry.name, how, log.sync_count, log.region_count)

@@ -30,6 +30,7 @@ _CAPABILITY_VERSION: Final = 0x20080522  # linux/capability.h, _LINUX_CAPABILITY
 _PR_SET_IO_FLUSHER: Final = 57
 _PR_SET_PDEATHSIG: Final = 1
 _MCL_CURRENT_AND_FUTURE: Final = 3
+_FIRST_PASSED: Final = 3  # SD_LISTEN_FDS_START
 _OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
 _NEVER: Final = "-1000"
 _STAT: Final = Path("/proc/self/stat")
@@ -129,13 +130,51 @@ def boot_id() -> bytes:
     return bytes.fromhex(text.replace("-", ""))
 
 
-def notify(message: str) -> None:
+def kept_memory(length_bytes: int) -> tuple[int, memoryview]:
+    """Return the same behind a descriptor, so that it can outlive this process where somebody keeps that."""
+    fd = os.memfd_create("diskulog", os.MFD_CLOEXEC)
+    os.ftruncate(fd, length_bytes)
+    return fd, mapped_memory(fd)
+
+
+def mapped_memory(fd: int) -> memoryview:
+    """Map memory that a descriptor stands for; raises OSError or ValueError where it is none."""
+    return memoryview(mmap.mmap(fd, 0))
+
+
+def passed_descriptors() -> dict[str, int]:
+    """Take what systemd kept for us over a restart, by name (sd_listen_fds(3)); nothing is left for children."""
+    count, pid, names = (os.environ.pop(name, "") for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"))
+    if not count.isdecimal() or pid != str(os.getpid()):
+        return {}
+    found: dict[str, int] = {}
+    for fd, name in zip(range(_FIRST_PASSED, _FIRST_PASSED + int(count)), names.split(":"), strict=False):
+        os.set_inheritable(fd, False)
+        if name in found:  # of daemons before the last one
+            os.close(found[name])
+        found[name] = fd
+    return found
+
+
+def watchdog_seconds() -> float | None:
+    """Return how often systemd wants to hear of us at least; None: not at all (sd_watchdog_enabled(3))."""
+    usec, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    if not usec.isdecimal() or not int(usec) or pid not in ("", str(os.getpid())):
+        return None
+    return int(usec) / 1e6
+
+
+def notify(message: str, *descriptors: int) -> None:
     """Tell systemd, if it asked; a message that cannot be delivered is not worth a daemon."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-            sock.sendto(message.encode(), "\0" + address[1:] if address.startswith("@") else address)
+            sock.connect("\0" + address[1:] if address.startswith("@") else address)
+            if descriptors:
+                socket.send_fds(sock, [message.encode()], descriptors)
+            else:
+                sock.send(message.encode())
     except OSError:
         pass

@@ -61,9 +61,10 @@ def _store_clean(log: DirtyLog, number: int) -> int:
     clean, in_sync, stored = log.store.clean, log.store.in_sync, 0
     taken = log.clears.take_round(number)
     for region in taken:
-        if in_sync[region]:
+        if in_sync[region] and not clean[region]:
             clean[region] = 1
             stored += 1
+    log.clean_count += stored
     log.clears.forget(taken)  # only now: a worker that dies in between leaves them held
     return stored
 

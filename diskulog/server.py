@@ -8,14 +8,14 @@ devices, or the rules of a log.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from errno import EINVAL, EIO, ESRCH
+from errno import EINVAL, ESRCH
 from functools import partial
 from typing import Any
 
-from diskulog import ctr, lifecycle, wire
+from diskulog import ctr, figures, lifecycle, refusals, wire
 from diskulog.complaints import Complaints
 from diskulog.dirtylog import DirtyLog, Phase
-from diskulog.errors import BadRequestError, DiskulogError, LogFailedError, RefusedError
+from diskulog.errors import DiskulogError
 from diskulog.handlers import HANDLERS
 from diskulog.rounds import store_clears
 from diskulog.wire import Request, Unreadable
@@ -36,6 +36,7 @@ class _Job:
     entry: Entry
     request: Request | None
     changes_life: bool = False
+    began_seconds: float | None = None  # of a FLUSH that has something to make durable
     ended: bool = False
 
 
@@ -77,15 +78,15 @@ class Server:
         try:
             self._handle(request)
         except DiskulogError as error:
-            self._send(self._refusal(request, error))
+            self._send(refusals.refusal(request, error, self._complain, self._log_of(request)))
         except Exception:
             logger.exception("bug: request type %d was answered with the least harmful reply", request.type)
-            self._send(self._least_harmful(request))
+            self._send(refusals.least_harmful(request, self._log_of(request)))
 
     def _handle(self, request: Request) -> None:
         if request.version not in wire.VERSIONS:
             self._complain.say("version", "version %d of the requests is not known", request.version)
-            self._send(self._least_harmful(request))
+            self._send(refusals.least_harmful(request, self._log_of(request)))
             return
         entry = self.world.entries.get(request.luid)
         if entry is not None and entry.uuid != request.uuid:
@@ -94,17 +95,22 @@ class Server:
             self._ctr(request, entry)
             return
         if entry is None:
-            self._unknown_log(request)
+            self._send(refusals.unknown_log(request))
             return
         if entry.busy:
             entry.backlog.append(request)
             return
         log = entry.log
         if log is None:
-            self._unknown_log(request)
+            self._send(refusals.unknown_log(request))
+            return
+        if entry.unresumed and request.type == _T.GET_SYNC_COUNT:
+            # another caller's reconnection: the right count is known after RESUME, and this makes the kernel send one
+            self._send(wire.error_reply(request, ESRCH))
             return
         if not log.live and self._wakes(request, log, entry):
             return
+        figures.count_request(log.words, request.type, len(request.data))
         handler = HANDLERS.get(request.type)
         if handler is None:
             self._life_or_unknown(request, entry)
@@ -115,7 +121,8 @@ class Server:
             if log.clears.collected:
                 self.holding.add(entry)
         else:
-            self._run(_Job(answer, entry, request))
+            began = self.world.now() if request.type == _T.FLUSH else None
+            self._run(_Job(answer, entry, request, began_seconds=began))
 
     # -- the life of logs ------------------------------------------------------------------------------------------
 
@@ -149,6 +156,7 @@ class Server:
 
     def _life_or_unknown(self, request: Request, entry: Entry) -> None:
         if request.type == _T.RESUME:
+            entry.unresumed = False
             self._change(entry, request, lifecycle.resume(self.world, entry))
         elif request.type == _T.POSTSUSPEND:
             self._change(entry, request, lifecycle.postsuspend(entry))
@@ -172,7 +180,7 @@ class Server:
         else:
             steps = lifecycle.activate(self.world, entry)
         logger.warning("log %s: its RESUME was lost, the mirror is live", entry.name)
-        entry.reconnecting = False
+        entry.reconnecting = entry.unresumed = False
         entry.backlog.append(request)
         self._change(entry, None, steps)
         return True
@@ -180,15 +188,6 @@ class Server:
     def _change(self, entry: Entry, request: Request | None, steps: Steps) -> None:
         entry.busy = True
         self._run(_Job(steps, entry, request, changes_life=True))
-
-    def _unknown_log(self, request: Request) -> None:
-        # -ESRCH makes the kernel construct and resume the log, and ask again. Not so for these: dm only warns, and a
-        # reconnection whose NUL CTR the last daemon answered would take it for "not in sync".
-        if request.type in (_T.DTR, _T.PRESUSPEND, _T.POSTSUSPEND, _T.RESUME):
-            self._send(wire.reply(request))
-        else:
-            known = 1 <= request.type <= _T.IS_REMOTE_RECOVERING
-            self._send(wire.error_reply(request, ESRCH if known else EINVAL))
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
@@ -199,12 +198,13 @@ class Server:
         try:
             work = job.steps.send(value) if error is None else job.steps.throw(error)
         except StopIteration as end:
+            self._count_flush(job)
             self._end(job, job.request and wire.reply(job.request, _ctr_payload(job.request, end.value)))
         except DiskulogError as failure:
-            self._end(job, job.request and self._refusal(job.request, failure))
+            self._end(job, job.request and refusals.refusal(job.request, failure, self._complain, job.entry.log))
         except Exception:
             logger.exception("bug: log %s: steps ended early", job.entry.name)
-            self._end(job, job.request and self._least_harmful(job.request))
+            self._end(job, job.request and refusals.least_harmful(job.request, job.entry.log))
         else:
             wait(self._submit, job.entry.uuid, work, partial(self._advance, job))
 
@@ -218,6 +218,8 @@ class Server:
             self._send(reply)
         if entry.log is not None and entry.log.clears.collected:
             self.holding.add(entry)
+        if job.changes_life or (entry.log is not None and entry.log.failed):
+            self._show(entry)
         if job.changes_life:
             entry.busy = False
             backlog = list(entry.backlog)
@@ -227,22 +229,19 @@ class Server:
             if all(other.uuid != entry.uuid for other in self.world.entries.values()):
                 self._retire_lanes(entry.uuid)
 
-    def _refusal(self, request: Request, error: DiskulogError) -> bytearray:
-        name = request.uuid.decode("ascii", "replace")[-8:]
-        if isinstance(error, RefusedError) or request.type == _T.CTR:
-            logger.error("log %s: refused: %s", name, error)
-        elif isinstance(error, BadRequestError):
-            self._complain.say(f"bad {request.type}", "bad request of type %d: %s", request.type, error)
-        elif isinstance(error, LogFailedError):
-            self._complain.say(f"failed {name}", "log %s: FAILED: %s", name, error)
-        if request.type in wire.MAY_FAIL:
-            # -EAGAIN would come again for ever, and -ESRCH means that no daemon is there
-            return wire.error_reply(request, EINVAL if error.errno == EINVAL else EIO)
-        return self._least_harmful(request)
+    def _count_flush(self, job: _Job) -> None:
+        if job.began_seconds is not None and job.entry.log is not None:
+            now = self.world.now()
+            took_ns = int((now - job.began_seconds) * 1e9)
+            figures.count_flush(job.entry.log.words, took_ns, int(now * 1e6))
 
-    def _least_harmful(self, request: Request) -> bytearray:
+    def _show(self, entry: Entry) -> None:
+        if self.world.entries.get(entry.luid) is entry:
+            self.world.shown.show(entry)
+
+    def _log_of(self, request: Request) -> DirtyLog | None:
         entry = self.world.entries.get(request.luid)
-        return wire.fallback_reply(request, entry.log.region_count if entry and entry.log else None)
+        return entry.log if entry is not None else None
 
     # -- time ------------------------------------------------------------------------------------------------------
 

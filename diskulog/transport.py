@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The netlink socket on which the kernel asks: connector group 7, and nobody but the kernel is heard.
 
-Lives here: joining, receiving, replying, and who else listens. Does not know what a datagram holds.
+Lives here: joining, receiving, replying. Does not know what a datagram holds, or who else listens (``neighbours``).
 """
 
 import errno
 import logging
+import os
 import socket
 import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from pyroute2 import netns
@@ -21,17 +21,17 @@ from diskulog import wire
 from diskulog.complaints import Complaints
 from diskulog.errors import RefusedError
 from diskulog.handover import Handover, KeptLog
+from diskulog.neighbours import CN_IDX_DM
 
 logger = logging.getLogger("diskulog.transport")
 
-CN_IDX_DM: Final = 7
 _SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h; the socket module has no name for it
 _SO_RCVTIMEO_NEW: Final = 66
+_SO_PROTOCOL: Final = 38
 _NO_TIME_SECONDS: Final = 0.001
 _MAX_ANSWERS: Final = 8  # between two looks at the clock
 _MSG_DONTWAIT: Final = int(socket.MSG_DONTWAIT)
 _NOTHING: Final = bytes(4)  # its length says that it holds no request
-_PROC_NETLINK: Final = Path("/proc/net/netlink")
 
 
 def _leave(size: int) -> None:
@@ -43,24 +43,27 @@ class Transport:
 
     _kernel = 0  # its port, which no process can have
 
-    def __init__(self, receive_buffer_bytes: int, handover: Handover, spins: int = 0) -> None:
+    def __init__(
+        self, receive_buffer_bytes: int, handover: Handover, spins: int = 0, kept: socket.socket | None = None
+    ) -> None:
         """Open, bind and join group 7; requests are received into the memory that outlives a worker.
 
         After an answer the next request is looked for ``spins`` times before this process sleeps: the kernel asks one
-        after the other for each write, and to be woken costs more than to answer.
+        after the other for each write, and to be woken costs more than to answer. ``kept`` is the socket of an earlier
+        daemon, with whatever came since.
 
         Raises:
             RefusedError: another daemon serves already, or there is no connector here.
             PermissionError: a capability is missing.
         """
-        self._socket = _joined(receive_buffer_bytes)
+        self._socket = _joined(receive_buffer_bytes) if kept is None else _joined_again(kept, receive_buffer_bytes)
         self.port = self._socket.getsockname()[0]
         self._wait_seconds = 0.0
         self.wait_at_most(_NO_TIME_SECONDS)
         self._handover = handover
         self._complain = Complaints(logger, time.monotonic)
         self._woken = False
-        self._spins = spins
+        self.spins = spins
         self._awaited = 0  # how often the next ``receive`` looks before it sleeps
         self.overruns = 0
         self.drained = False  # whether the last ``receive`` found the buffer empty
@@ -130,7 +133,7 @@ class Transport:
                 except OSError as error:
                     self._not_sent(error)
                 length[0] = 0  # it is no longer in hand
-                spins = self._spins
+                spins = self.spins
             if answers >= _MAX_ANSWERS or self._woken:
                 self._awaited = spins
                 break
@@ -177,6 +180,14 @@ class Transport:
         self._socket.send(wire.bare_refusal(seq, errno.EAGAIN))
         self._handover.forget(seq)
 
+    def fileno(self) -> int:
+        """Return the socket's descriptor, for whoever keeps it beyond this process."""
+        return self._socket.fileno()
+
+    def resize(self, receive_buffer_bytes: int) -> None:
+        """Give the receive buffer another size; what is in it stays."""
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer_bytes)
+
     def close(self) -> None:
         """Leave the group and close."""
         self._socket.close()
@@ -205,6 +216,26 @@ def _joined(receive_buffer_bytes: int) -> socket.socket:
     return made
 
 
+def _joined_again(kept: socket.socket, receive_buffer_bytes: int) -> socket.socket:
+    kept.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer_bytes)
+    kept.setblocking(True)
+    return kept
+
+
+def usable(fd: int) -> socket.socket | None:
+    """Return the socket behind a descriptor that an earlier daemon left, if it is one of ours; else close it."""
+    try:
+        found = socket.socket(fileno=fd)
+    except OSError:
+        os.close(fd)
+        return None
+    protocol = found.getsockopt(socket.SOL_SOCKET, _SO_PROTOCOL)
+    if found.family == socket.AF_NETLINK and protocol == NETLINK_CONNECTOR and found.getsockname()[0]:
+        return found
+    found.close()
+    return None
+
+
 def listener(receive_buffer_bytes: int, wait_seconds: float) -> socket.socket:
     """Open a socket that hears what the daemon is asked, and waits so long for it; nothing is to be sent on it.
 
@@ -216,74 +247,8 @@ def listener(receive_buffer_bytes: int, wait_seconds: float) -> socket.socket:
     return made
 
 
-def somebody_answers() -> bool:
-    """Tell whether a process that could answer is in the group."""
-    return any(_may_answer(pid) for pid in _listeners())
-
-
 def _timeval(seconds: float) -> bytes:
     whole = int(seconds)
     # SO_RCVTIMEO_NEW, of 32-bit machines whose time has 64 bits, takes two of these
     layout = "=qq" if socket.SO_RCVTIMEO == _SO_RCVTIMEO_NEW else "@ll"
     return struct.pack(layout, whole, int((seconds - whole) * 1e6))
-
-
-def refuse_beside_another() -> None:
-    """Look who is in the group before joining it: refuse beside another daemon, warn of a listener.
-
-    Raises:
-        RefusedError: another process that could answer, because it runs as root, is in the group.
-    """
-    for pid in _listeners():
-        name = _process_name(pid)
-        if _may_answer(pid):
-            raise RefusedError(
-                "netlink group 7",
-                f"process {pid} ({name}) is listening and may answer requests",
-                "stop it; two daemons would answer each other's logs",
-            )
-        logger.warning(
-            "process %d (%s) listens on netlink group 7; while it does, a request without a daemon waits for ever",
-            pid,
-            name,
-        )
-
-
-def _listeners() -> list[int]:
-    # sk Eth Pid Groups ...: "Pid" is the port, which is the process's number for its first socket
-    found = []
-    for line in _PROC_NETLINK.read_text().splitlines()[1:]:
-        words = line.split()
-        if int(words[1]) == NETLINK_CONNECTOR and int(words[3], 16) & 1 << (CN_IDX_DM - 1):
-            port = int(words[2])
-            if port:
-                found.append(_owner(int(words[9])) or port)
-    return found
-
-
-def _owner(inode: int) -> int | None:
-    wanted = f"socket:[{inode}]"
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if any(str(fd.readlink()) == wanted for fd in (process / "fd").iterdir()):
-                return int(process.name)
-        except OSError:
-            continue  # it has ended, or is not ours to look at
-    return None
-
-
-def _process_name(pid: int) -> str:
-    try:
-        return (Path("/proc") / str(pid) / "comm").read_text().strip()
-    except OSError:
-        return "unknown"
-
-
-def _may_answer(pid: int) -> bool:
-    # cn_ulog_callback takes replies only from CAP_SYS_ADMIN (bit 21)
-    try:
-        status = (Path("/proc") / str(pid) / "status").read_text()
-    except OSError:
-        return False
-    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
-    return bool(int(effective, 16) & 1 << 21)

@@ -7,6 +7,7 @@ Lives here: the table of logs, and what new ones are made with. Does not know wh
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from diskulog import wire
 from diskulog.clears import ClearPolicy
@@ -26,6 +27,7 @@ class Entry:
     kept: Kept | None = None
     fresh: bool = True  # constructed by a first CTR here, not met again after a restart
     reconnecting: bool = False  # a NUL CTR came: the next RESUME is a reconnection's
+    unresumed: bool = False  # met again by a NUL CTR whose RESUME is on its way: what it holds is not known yet
     busy: bool = False
     backlog: deque[Request] = field(default_factory=deque)
     since_seconds: float = 0.0
@@ -38,9 +40,29 @@ class Entry:
         return self.uuid.decode("ascii", "replace")[-8:]
 
 
-@dataclass(frozen=True, slots=True)
+class Shown(Protocol):
+    """Where it is written how logs stand."""
+
+    def show(self, entry: Entry) -> None:
+        """Write how a log stands, after a change of its life."""
+
+    def gone(self, entry: Entry) -> None:
+        """Forget a log that is known no more."""
+
+
+class Unseen:
+    """Nobody looks."""
+
+    def show(self, entry: Entry) -> None:
+        """Do nothing."""
+
+    def gone(self, entry: Entry) -> None:
+        """Do nothing."""
+
+
+@dataclass(slots=True)
 class World:
-    """Every log that is known, and what new ones are made with.
+    """Every log that is known, and what new ones are made with; a reload changes ``policy`` and ``clustered...``.
 
     ``known`` is the same table by the bytes that tell a log in a request, for each version of the protocol.
     """
@@ -52,6 +74,7 @@ class World:
     now: Callable[[], float]
     clustered_single_host: bool = False
     known: dict[bytes, Entry] = field(default_factory=dict)
+    shown: Shown = field(default_factory=Unseen)
 
     def add(self, entry: Entry) -> None:
         """Know a log from now on, in the place of one of the same luid."""
@@ -64,6 +87,7 @@ class World:
         del self.entries[entry.luid]
         for version in wire.VERSIONS:
             del self.known[wire.whose(entry.luid, entry.uuid, version)]
+        self.shown.gone(entry)
 
     def others_on(self, entry: Entry) -> list[Entry]:
         """List the other logs of the same uuid or on the same device."""

@@ -13,10 +13,12 @@ from typing import Any
 
 from bitarray import bitarray
 
+from diskulog.board import BOARD_BYTES, Board
 from diskulog.clears import ClearPolicy
 from diskulog.errors import DeviceError, LogFailedError, RefusedError
 from diskulog.hotpath import HotPath
 from diskulog.logstore import Opening
+from diskulog.publish import Publisher
 from diskulog.server import Server
 from diskulog.work import Lane, Work
 from diskulog.world import Entry, World
@@ -26,6 +28,7 @@ from tests.fake_kernel import CN_MSG, NLMSGHDR, FakeKernel, KernelLog
 UUID = b"LVM-mirror-1"
 REGION_SIZE = 1024
 REGIONS = 8
+EPOCH_SECONDS = 1.7e9
 
 
 def io_error() -> DeviceError:
@@ -381,6 +384,7 @@ class Rig:
         self.clustered = False
         self.openings: list[Opening] = []
         self.kernel = FakeKernel()
+        self.board_memory = memoryview(bytearray(BOARD_BYTES))
         self.expects_bugs = False
         self.on_work: Callable[[str, bytes, Work], None] = lambda *_: None  # submitted, taken
         self._log = _Bugs()
@@ -403,7 +407,11 @@ class Rig:
         """A daemon that knows nothing begins to serve."""
         self.executor = Executor()
         self.executor.on_work = self.on_work
-        self.world = World({}, self._open, self._keep, self.policy, lambda: self.now, self.clustered)
+        self.board = Board(self.board_memory)
+        self.publisher = Publisher(self.board, lambda: EPOCH_SECONDS + self.now)
+        self.world = World(
+            {}, self._open, self._keep, self.policy, lambda: self.now, self.clustered, shown=self.publisher
+        )
         self.retired: list[bytes] = []
         self.server = Server(self.world, self.kernel.take_reply, self.executor.submit, self.retired.append)
         self._buffer = memoryview(bytearray(4096))

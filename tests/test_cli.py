@@ -21,7 +21,20 @@ from tests import images
 
 COMMANDS = (
     *("serve", "inspect", "check", "dump", "restore", "diff", "repair", "format", "adopt", "mark", "verify"),
-    *("trace", "replay"),
+    *(
+        "trace",
+        "replay",
+        "status",
+        "watch",
+        "wait",
+        "events",
+        "metrics",
+        "config check",
+        "config show",
+        "table",
+        "doctor",
+    ),
+    *(f"mirror {word}" for word in ("create", "list", "save", "assemble", "remove")),
 )
 READERS = (("inspect",), ("inspect", "--json"), ("inspect", "--map"), ("adopt", "--dry-run"))
 ROOT = Path(__file__).parent.parent
@@ -63,7 +76,7 @@ def one_line(err):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_says_what_it_does_with_exit_codes_and_an_example(run, command):
-    status, out, err = run(command, "--help")
+    status, out, err = run(*command.split(), "--help")
     assert (status, err) == (0, "")
     assert "Example" in out
     assert f"diskulog {command}" in out
@@ -73,7 +86,8 @@ def test_help_says_what_it_does_with_exit_codes_and_an_example(run, command):
 
 
 def test_help_lists_the_commands_and_each_option_of_the_contract(run):
-    assert all(command in run("--help")[1] for command in COMMANDS)
+    assert all(f"\n  {command.split()[0]} " in run("--help")[1] for command in COMMANDS)
+    assert "\n  show " in run("config", "--help")[1]
     assert all(
         option in run("inspect", "--help")[1]
         for option in (
@@ -100,6 +114,9 @@ def test_version(run):
     [
         (),
         ("nonsense",),
+        ("config",),
+        ("config", "nonsense"),
+        ("config", "check", "a", "b"),
         ("inspect", "--nonsense"),
         ("inspect",),
         ("inspect", "a", "b"),
@@ -488,11 +505,13 @@ def test_adopt_of_a_damaged_extension(run, path):
 def test_serve_loads_the_configuration_and_runs_the_daemon(run, path, monkeypatch):
     seen = []
     stub = types.ModuleType("diskulog.supervisor")
-    stub.serve = lambda config: seen.append(config) or 5
+    stub.serve = lambda config, reread: seen.extend([config, reread]) or 5
     monkeypatch.setitem(sys.modules, "diskulog.supervisor", stub)
     path.write_text("clears.max_held = 9")
     assert run("serve", "--config", path) == (5, "", "")
     assert seen[0].clears.max_held == 9
+    path.write_text("clears.max_held = 10")
+    assert seen[1]().clears.max_held == 10
 
 
 def test_serve_with_a_bad_configuration(run, path):

@@ -11,6 +11,7 @@ from tools import commandline
 
 FOLDER = toolbox.TOP / "conf/completion"
 COMMANDS = commandline.commands()
+GROUPS = commandline.groups()
 completion = toolbox.load("completion")
 
 
@@ -61,7 +62,7 @@ def test_the_tool_writes_them(tmp_path, monkeypatch):
 
 def test_every_value_that_names_a_file_is_known_as_one():
     words = {option.value for command in COMMANDS for option in command.options if not option.choices}
-    known = {"SECTORS", "BYTES", "N", "U", "NEW", "S", "RANGES", "A-B", "NAME", None}
+    known = {"SECTORS", "SECONDS", "ADDRESS", "BYTES", "N", "U", "NEW", "S", "RANGES", "A-B", "NAME", None}
     assert words - completion.FILES <= known  # a new word: does it name a file?
 
 
@@ -69,20 +70,31 @@ def test_every_value_that_names_a_file_is_known_as_one():
 
 
 def test_bash_completes_the_commands():
-    names = [command.name for command in COMMANDS]
+    names = [name for name, _ in completion.words()]
+    assert set(names) == {command.word for command in COMMANDS}
     assert bash("") == [*names, "--version", "--help"]
     assert bash("re") == [name for name in names if name.startswith("re")]
     assert bash("nonsense", "") == bash("nonsense", "-") == []
 
 
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
+def test_bash_completes_the_commands_of_a_group(group):
+    names = [command.name.split()[1] for command in group.commands]
+    assert len(names) > 1
+    assert bash(group.name, "") == [*names, "--help"]
+    assert bash(group.name, names[0][:2])[0] == names[0]
+    assert bash(group.name, "nonsense", "") == []
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_bash_completes_the_options(command, folder):
     names = [option.name for option in command.options]
-    assert bash(command.name, "-") == [*names, "--help"]
-    assert bash(command.name, "x", "--") == [*names, "--help"]  # behind an argument too
-    assert bash(command.name, names[0][:4])[0] == names[0]
+    words = command.name.split()
+    assert bash(*words, "-") == [*names, "--help"]
+    assert bash(*words, "x", "--") == [*names, "--help"]  # behind an argument too
+    assert bash(*words, [*names, "--help"][0][:4])[0] == [*names, "--help"][0]
     files = ["ho me.img", "home.dump", "houses"]
-    assert sorted(bash(command.name, "ho", cwd=folder)) == (files if command.arguments else [])
+    assert sorted(bash(*words, "ho", cwd=folder)) == (files if command.arguments else [])
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
@@ -92,7 +104,7 @@ def test_bash_completes_the_values(command, folder):
         if option.value in completion.FILES:
             expected = ["ho me.img", "home.dump", "houses"]
         if option.value is not None:
-            assert sorted(bash(command.name, option.name, "", cwd=folder)) == sorted(expected), option
+            assert sorted(bash(*command.name.split(), option.name, "", cwd=folder)) == sorted(expected), option
 
 
 @pytest.mark.parametrize(
@@ -106,6 +118,7 @@ def test_bash_completes_the_values(command, folder):
         (("diff", "--since", "home.dump", "hou"), ["houses"]),
         (("verify", "home.dump", "houses", "hom"), ["home.dump"]),
         (("inspect", "./hom"), ["./home.dump"]),
+        (("config", "show", "--json", "hom"), ["home.dump"]),
     ],
 )
 def test_bash_at_other_places(words, expected, folder):
@@ -127,7 +140,11 @@ def fish(line, folder):
 
 @pytest.mark.skipif(not shutil.which("fish"), reason="no fish")
 def test_fish_completes(folder):
-    assert set(fish("diskulog ", folder)) >= {command.name for command in COMMANDS}
+    assert set(fish("diskulog ", folder)) >= {command.word for command in COMMANDS}
+    for group in GROUPS:
+        assert set(fish(f"diskulog {group.name} ", folder)) == {each.name.split()[1] for each in group.commands}
+    assert fish("diskulog config show --", folder) == ["--help", "--json"]
+    assert fish("diskulog config show hom", folder) == ["home.dump"]
     assert fish("diskulog insp", folder) == ["inspect"]
     assert set(fish("diskulog check --", folder)) == {"--json", "--quiet", "--help"}
     assert set(fish("diskulog inspect --units ", folder)) == {"regions", "sectors", "bytes"}

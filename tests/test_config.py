@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from diskulog import config
-from diskulog.config import Config, load, parse
+from diskulog.config import Config, load, parse, problems, settings
 from diskulog.errors import DeviceError
 from diskulog.exits import UsageError
 
@@ -40,7 +40,7 @@ def test_the_contract():
         "compat": {"clustered_single_host": False},
         "clears": {"hold_seconds": 5.0, "max_held": 4096, "leg_flush_timeout_seconds": 10.0},
         "netlink": {"receive_buffer_bytes": 8388608, "spins": 20},
-        "daemon": {"run_directory": "/run/diskulog", "log_level": "info"},
+        "daemon": {"run_directory": "/run/diskulog", "log_level": "info", "worker_timeout_seconds": 10.0},
     }
 
 
@@ -110,7 +110,11 @@ def test_it_is_frozen():
         ("[daemon]\nlog_level = 'loud'", "configuration f: [daemon] log_level = 'loud': input should be 'info'"),
         ("[daemon]\nrun_directory = 'run'", "configuration f: [daemon] run_directory = 'run': string should match"),
         ("[clears]\nmax_held = []", "configuration f: [clears] max_held: input should be a valid integer"),
-        ("[clears]\na = 1\nb = 2\nc = 3", "configuration f: [clears] a: is not a known key (and 2 more)"),
+        ("[clears]\na = 1\nb = 2\nc = 3", "configuration f: [clears] a: is not a known key; there are "),
+        (
+            "[clears]\nhol = 1\nb = 2\nc = 3",
+            "configuration f: [clears] hol: is not a known key; did you mean hold_seconds? (and 2 more)",
+        ),
         ("[clears", "configuration f: is not TOML: "),
     ],
 )
@@ -130,3 +134,35 @@ def test_bytes_that_are_no_text():
 def test_noise_is_refused_or_is_a_configuration_that_says_nothing(noise):
     with suppress(UsageError):
         assert parse(noise, "f") == Config()  # a comment, an empty file
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[clears]\nhold = 1", "[clears] hold: is not a known key; did you mean hold_seconds?"),
+        ("[clears]\nhold_secs = 1", "[clears] hold_secs: is not a known key; did you mean hold_seconds?"),
+        ("[clear]\nhold = 1", "[clear]: is not a known key; did you mean [clears]?"),
+        ("[netlink]\nmax_held = 1", "[netlink] max_held: is not a known key; it belongs in [clears]"),
+        ("spins = 1", "[spins]: is not a known key; it belongs in [netlink]"),
+        ("[compat]\nx = 1", "[compat] x: is not a known key; there are clustered_single_host"),
+        ("[zzz]", "[zzz]: is not a known key; there are [compat], [clears], [netlink], [daemon]"),
+    ],
+)
+def test_an_unknown_key_comes_with_the_nearest_known_one(content, said):
+    assert problems(content.encode()) == [said]
+
+
+def test_all_problems_are_told_and_none_of_what_is_sound():
+    assert len(problems(b"[clears]\na = 1\nmax_held = 0\n[zzz]")) == 3
+    assert problems(b"") == problems(SHIPPED.read_bytes()) == []
+    assert problems(b"\xff") == ["is not UTF-8 at byte 0"]
+
+
+@pytest.mark.parametrize("setting", list(settings(Config())), ids=lambda setting: setting.key)
+def test_every_number_has_a_unit(setting):
+    assert (setting.unit is not None) == (type(setting.value) in (int, float))
+
+
+def test_what_a_file_gives_is_known():
+    given = {setting.key for setting in settings(parse(b"clears.max_held = 4096", "f")) if setting.given}
+    assert given == {"max_held"}

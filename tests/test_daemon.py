@@ -2,7 +2,6 @@
 import logging
 import os
 import signal
-import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,11 +12,14 @@ import pytest
 from diskulog import config as settings
 from diskulog import daemon as module
 from diskulog import journal, server
+from diskulog.board import BOARD_BYTES, FOREIGN, HEARTBEAT, OVERRUNS, WRITTEN_US, Board
+from diskulog.clears import ClearPolicy
 from diskulog.config import Config
 from diskulog.daemon import Daemon, open_disk_store
 from diskulog.errors import DeviceError, RefusedError
 from diskulog.exits import Exit
 from diskulog.handover import KeptLog
+from diskulog.livesettings import SETTINGS_BYTES, LiveSettings, Settings
 from diskulog.ondisk import State
 from diskulog.units import KIB
 from tests.fake_kernel import (
@@ -131,8 +133,10 @@ def run(
     FakeTransport.script = deque(script)
     journal.log_to_stderr(log_level)
     transport = FakeTransport()
-    with Daemon(config(tmp_path, log_level), transport) as daemon:
-        daemon.run(first)
+    board = Board(memoryview(bytearray(BOARD_BYTES)))
+    settings_memory = LiveSettings(memoryview(bytearray(SETTINGS_BYTES)))
+    with Daemon(config(tmp_path, log_level), transport, board, settings_memory) as daemon:
+        daemon.run(first, takes_over=not first)
     journal.drain(10)
     assert not transport.closed, "the next worker needs it"
     transport.close()
@@ -158,14 +162,8 @@ class TestItsEnd:
         assert run(tmp_path) == (Exit.FINE, [])
         assert len(lines(capfd)) == 2
 
-    def test_ready_is_said_once_and_first_and_systemd_hears_it(self, tmp_path, capfd, monkeypatch):
-        name = str(tmp_path / "notify")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.bind(name)
-            monkeypatch.setenv("NOTIFY_SOCKET", name)
-            run(tmp_path, ask(CTR, CORE), ask(RESUME))
-            told = [sock.recv(100, socket.MSG_DONTWAIT) for _ in range(2)]
-        assert told == [b"READY=1", b"STOPPING=1"]
+    def test_ready_is_said_once_and_first(self, tmp_path, capfd):
+        run(tmp_path, ask(CTR, CORE), ask(RESUME))
         assert [line.count("ready") for line in lines(capfd)][:3] == [1, 0, 0]
 
     def test_ready_is_said_at_every_level(self, tmp_path, capfd):
@@ -262,6 +260,32 @@ class TestTheLoop:
         _, answers = run(tmp_path, ask(CTR, CORE), ask(RESUME), *(ask(IN_SYNC, REGION) for _ in range(50)))
         assert len(answers) == 52
         assert set(range(3, 52)) <= set(ticks)
+
+    def test_its_heart_beats_and_its_counts_are_on_the_board(self, tmp_path):
+        FakeTransport.script = deque([ask(CTR, CORE), ask(RESUME), ask(IN_SYNC, REGION)])
+        transport = FakeTransport()
+        transport.overruns, transport.foreign = 3, 4
+        board = Board(memoryview(bytearray(BOARD_BYTES)))
+        live = LiveSettings(memoryview(bytearray(SETTINGS_BYTES)))
+        with Daemon(config(tmp_path), transport, board, live) as daemon:
+            daemon.run()
+        assert board.words[HEARTBEAT] >= 3
+        assert (board.words[OVERRUNS], board.words[FOREIGN]) == (3, 4)
+        assert board.words[WRITTEN_US] > 1_700_000_000_000_000
+        assert [names.uuid for names, _ in board.logs()] == [UUID]
+
+    def test_settings_that_change_reach_what_is_there_and_what_will_be(self, tmp_path):
+        FakeTransport.script = deque([ask(CTR, CORE), ask(RESUME)])
+        transport = FakeTransport()
+        live = LiveSettings(memoryview(bytearray(SETTINGS_BYTES)))
+        with Daemon(config(tmp_path), transport, Board(memoryview(bytearray(BOARD_BYTES))), live) as daemon:
+            live.write(Settings(0.5, 7, 2.0, 3, 1, logging.ERROR))
+            daemon.run()
+            policy = ClearPolicy(0.5, 7, 2.0)
+            assert (daemon._world.policy, daemon._world.clustered_single_host) == (policy, True)
+            assert [entry.log.clears.policy for entry in daemon._world.entries.values()] == [policy]
+        assert transport.spins == 3
+        assert logging.getLogger("diskulog").level == logging.ERROR
 
     def test_nothing_is_left_open(self, tmp_path):
         run(tmp_path, ask(CTR, CORE), ask(RESUME), ask(POSTSUSPEND), ask(DTR))

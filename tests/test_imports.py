@@ -29,6 +29,11 @@ PURE = [
     "handlers",
     "hotpath",
     "server",
+    "refusals",
+    "figures",
+    "board",
+    "publish",
+    "livesettings",
     "verdict",
     "media",
     "mapped",
@@ -63,13 +68,27 @@ DAEMON_SIDE = [
     "mirror",
     "process",
     "transport",
+    "neighbours",
     "supervisor",
+    "attendant",
+    "forks",
+    "status",
+    "controlsocket",
+    "neighbours",
     "handover",
     "journal",
 ]
 
 # what hears, reads and replays; replay is the one place where the daemon's side and the forensic side meet
-READING_SIDE = ["diskulog.forensic", "diskulog.trace", "diskulog.replay"]
+READING_SIDE = [
+    "diskulog.forensic",
+    "diskulog.mirrors",
+    "diskulog.doctor",
+    "diskulog.trace",
+    "diskulog.replay",
+    "diskulog.control",
+    "diskulog.metrics",
+]
 COMMAND_LINE = ["diskulog.cli", "diskulog.commands", "diskulog.failures", "typer"]
 
 # module or package -> what it must not import, at any place in it
@@ -92,17 +111,47 @@ MUST_NOT = {
             "commands",
             "trace",
             "replay",
+            "mirrors",
+            "control",
+            "metrics",
         ]
     ],
+    # the daemon is asked through its socket, and knows nothing of who asks
+    "control": [
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "trace", "replay", "metrics", "config"]
+        if name not in ("errors", "units")
+    ]
+    + ["pyroute2", "threading", *COMMAND_LINE],
+    # a client of the socket's client; nobody but the command line knows it
+    "metrics": [
+        f"diskulog.{name}" for name in [*DAEMON_SIDE, "trace", "replay", "config"] if name not in ("errors", "units")
+    ]
+    + ["pyroute2", "threading", *COMMAND_LINE],
     "trace": [
-        f"diskulog.{name}" for name in [*DAEMON_SIDE, "replay", "config"] if name not in ("wire", "errors", "units")
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "replay", "control", "config"]
+        if name not in ("wire", "errors", "units")
     ]
     + ["pyroute2", *COMMAND_LINE],
     # it plays what the daemon has of the world, and touches none of that
-    "replay": [f"diskulog.{name}" for name in [*DAEMON_SIDE, "config"] if name not in PURE]
+    "replay": [f"diskulog.{name}" for name in [*DAEMON_SIDE, "control", "config"] if name not in PURE]
     + ["pyroute2", *COMMAND_LINE],
     **{name: [*READING_SIDE, *COMMAND_LINE] for name in DAEMON_SIDE if name not in PURE},
+    "doctor": [
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "trace", "replay", "control"]
+        if name not in ("errors", "neighbours", "process", "units")
+    ]
+    + ["pyroute2", "pydantic", *COMMAND_LINE],
+    "mirrors": [
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "trace", "replay", "control", "doctor"]
+        if name not in ("ctr", "errors", "neighbours", "ondisk", "units", "verdict")
+    ]
+    + ["pyroute2", "pydantic", *COMMAND_LINE],
     "config": ["diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
+    "configtext": [*WORLD, "diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
     "exits": ["diskulog.daemon", "diskulog.forensic", *COMMAND_LINE],
     "failures": ["diskulog.cli", "diskulog.commands", "diskulog.daemon", "diskulog.forensic"],
     "cli": ["diskulog.server", "diskulog.store", "diskulog.dirtylog", "diskulog.forensic", "pyroute2"],
@@ -113,6 +162,13 @@ MUST_NOT_ALSO = {
     "units": ["diskulog"],
     "errors": ["diskulog"],
     "work": ["diskulog"],
+    "figures": ["diskulog.dirtylog", "diskulog.board", "logging"],
+    "board": ["diskulog.dirtylog", "diskulog.world", "logging"],
+    "publish": ["diskulog.server", "diskulog.lifecycle", "diskulog.status", "logging"],
+    "refusals": ["diskulog.server", "diskulog.lifecycle", "diskulog.world"],
+    "livesettings": ["diskulog", "logging"],
+    "status": ["socket", "select", "diskulog.server", "diskulog.dirtylog", "diskulog.daemon"],
+    "controlsocket": ["diskulog.board", "diskulog.server", "diskulog.daemon", "diskulog.supervisor"],
     "wire": ["diskulog.dirtylog", "diskulog.server", "diskulog.ondisk", "logging", "bitarray"],
     "ctr": ["diskulog.wire", "diskulog.dirtylog", "diskulog.ondisk", "logging"],
     "clears": ["diskulog", "logging"],
@@ -134,8 +190,21 @@ MUST_NOT_ALSO = {
     "mapped": ["diskulog.wire", "diskulog.store", "diskulog.verdict"],
     "verdict": ["diskulog.wire", "diskulog.store", "diskulog.mapped"],
     "ondisk": ["diskulog.wire", "diskulog.ctr", "diskulog.verdict", "diskulog.store"],
+    **{f"mirrors.{name}": WORLD for name in ("line", "sizing", "wish")},
+    **{f"doctor.{name}": WORLD for name in ("facts", "rules", "report")},
     "transport": ["diskulog.dirtylog", "diskulog.server", "diskulog.store"],
     "lanes": ["diskulog.server", "diskulog.store", "diskulog.dirtylog"],
+    # one door to the socket, one to sysfs and dmsetup; the rest is driven with what they found
+    **{
+        f"control.{name}": [*WORLD, "diskulog.control.client"]
+        for name in ("tables", "view", "resync", "waiting", "text")
+    },
+    "control.model": [name for name in WORLD if name != "pydantic"],
+    "control.client": ["diskulog.sysfs", "diskulog.forensic", "diskulog.control.model", "pydantic"],
+    "control.mirrors": ["socket", "pydantic", "diskulog.control.client", "diskulog.control.model"],
+    "metrics.families": [*WORLD, "diskulog.forensic", "diskulog.control.client", "diskulog.control.mirrors"],
+    "metrics.exposition": [*WORLD, "diskulog.control"],
+    "metrics.web": ["pydantic", "pathlib", "diskulog.control"],
     **{f"forensic.{name}": WORLD for name in ("raw", "density", "chart", "picture", "svg", "png", "font", "text")},
 }
 # imported by the command line, and by it inside a function only: `diskulog inspect` must not load a socket
@@ -145,8 +214,15 @@ LAZY = {
         "diskulog.supervisor",
         "diskulog.transport",
         "diskulog.process",
+        "diskulog.config",
+        "diskulog.configtext",
         "diskulog.trace",
         "diskulog.replay",
+        "diskulog.mirrors",
+        "diskulog.doctor",
+        "diskulog.neighbours",
+        "diskulog.control",
+        "diskulog.metrics",
         "diskulog.forensic.model",
         "diskulog.forensic.raw",
         "diskulog.forensic.picture",

@@ -789,3 +789,24 @@ def test_a_log_that_gave_way_while_it_was_suspended_has_no_bits_to_answer_from_w
     assert rig.entry(live).log.failed
     assert live.in_sync(5).value == 1
     assert live.status_info().value == b"3 disk 253:2 D\0"
+
+
+# -- between the NUL CTR of one caller and its RESUME -----------------------------------------------------------------
+
+
+def test_a_count_that_is_asked_in_the_middle_of_anothers_reconnection_waits_for_its_own(rig, live):
+    rig.restart()
+    assert live.ask(kernel.CTR, live.string + b"\0").error == 0
+    answer = live.ask(kernel.GET_SYNC_COUNT)
+    assert (answer.error, answer.data) == (-errno.ESRCH, bytes(8))
+    assert live.ask(kernel.RESUME).error == 0
+    assert live.get_sync_count().value == REGIONS - 1
+
+
+def test_an_inactive_table_is_answered_after_its_own_reconnection(rig, live):
+    inactive = rig.table(resume=False)
+    rig.restart()
+    first, other = (rig.kernel.start(log.get_sync_count_steps()) for log in (inactive, live))
+    rig.kernel.settle()
+    assert (first.result, other.result) == (0, REGIONS - 1)
+    assert inactive.get_sync_count().value == 0

@@ -11,15 +11,19 @@ from docutils import nodes
 from docutils.core import publish_doctree
 
 from diskulog import cli
-from diskulog.config import Config
+from diskulog.config import Config, settings
 from diskulog.exits import Exit
+from diskulog.units import human_bytes
 from tests import toolbox
 from tests.toolbox import TOP
 from tools import commandline
 
 PAGES = TOP / "docs/man"
 NAMES = sorted(page.name.removesuffix(".rst") for page in PAGES.glob("*.rst"))
-COMMANDS = {f"diskulog-{command.name}": command for command in commandline.commands()}
+COMMANDS = commandline.commands()
+PAGE_COMMANDS = {f"diskulog-{each.word}": [] for each in COMMANDS}  # one page has all commands of a group
+for each in COMMANDS:
+    PAGE_COMMANDS[f"diskulog-{each.word}"].append(each)
 PROGRAM, DAEMON, CONFIGURATION = "diskulog.1", "diskulog-serve.8", "diskulog.toml.5"
 ORDER = [
     "SYNOPSIS",
@@ -59,16 +63,19 @@ def options(name):
     return found
 
 
-def command_of(name):
-    return COMMANDS.get(name.rpartition(".")[0])
+def commands_of(name):
+    return PAGE_COMMANDS.get(name.rpartition(".")[0], [])
 
 
-COMMAND_PAGES = [name for name in NAMES if command_of(name)]
+COMMAND_PAGES = [name for name in NAMES if commands_of(name)]
 
 
 def test_every_command_has_a_page_and_every_page_a_command():
-    expected = {PROGRAM, DAEMON, CONFIGURATION} | {f"{name}.1" for name in COMMANDS} - {"diskulog-serve.1"}
-    assert set(NAMES) == expected
+    titles = [name.rpartition(".")[0] for name in NAMES if name not in (PROGRAM, CONFIGURATION)]
+    assert sorted(titles) == sorted(PAGE_COMMANDS)
+    # the commands that need the daemon or this host are in section 8, those that read logs in section 1
+    assert {name[-1] for name in COMMAND_PAGES} == {"1", "8"}
+    assert {PROGRAM, DAEMON, CONFIGURATION} <= set(NAMES)
     assert [page.name for page in man.pages()] == [f"{name}.rst" for name in NAMES]
 
 
@@ -92,27 +99,30 @@ def test_the_sections_are_there_in_their_order(name):
 
 @pytest.mark.parametrize("name", COMMAND_PAGES)
 def test_a_page_has_the_options_of_its_command_and_no_other(name):
-    command = command_of(name)
+    own = [option for command in commands_of(name) for option in command.options]
     assert {option: value for option, (value, _) in options(name).items()} == {
-        option.name: option.value for option in command.options
+        option.name: option.value for option in own
     }
-    for option in command.options:
+    for option in own:
         text = options(name)[option.name][1]
-        assert option.default is None or option.default in text.replace(".", " ").split(), option.name
+        assert option.default is None or option.default in [word.rstrip(".") for word in text.split()], option.name
         assert all(choice in text for choice in option.choices), option.name
         assert not option.required or f"{option.name} {option.value}" in section(name, "SYNOPSIS").astext()
 
 
 @pytest.mark.parametrize("name", COMMAND_PAGES)
 def test_a_page_has_the_arguments_of_its_command_and_no_other(name):
-    command = command_of(name)
+    commands = commands_of(name)
     terms = [
         node.astext() for term in section(name, "OPTIONS").findall(nodes.term) for node in term.findall(nodes.emphasis)
     ]
-    assert terms == list(command.arguments)
-    synopsis = section(name, "SYNOPSIS").astext()
-    assert synopsis.startswith(f"SYNOPSIS\n\ndiskulog {command.name} ")
-    assert all(re.search(rf"\b{word}\b", synopsis) for word in command.arguments)
+    assert terms == list(dict.fromkeys(word for command in commands for word in command.arguments))
+    synopsis = [f"{line} " for line in section(name, "SYNOPSIS").astext().splitlines()[2:]]
+    assert synopsis[0].startswith(f"diskulog {commands[0].name} ")
+    for command in commands:
+        own = "\n".join(line for line in synopsis if line.startswith(f"diskulog {command.name} "))
+        assert own, command.name
+        assert all(re.search(rf"\b{word}\b", own) for word in command.arguments)
 
 
 def test_the_program_has_its_options():
@@ -122,9 +132,8 @@ def test_the_program_has_its_options():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_page_speaks_of_an_option_that_there_is_not(name):
-    known = {option.name for command in COMMANDS.values() for option in command.options} | set(options(PROGRAM))
-    command = command_of(name)
-    own = {option.name for option in command.options} if command else known
+    known = {option.name for command in COMMANDS for option in command.options} | set(options(PROGRAM))
+    own = {option.name for command in commands_of(name) for option in command.options} or known
     parts = [each for each in tree(name).children if isinstance(each, nodes.section) and each[0].astext() != "EXAMPLES"]
     # `diskulog repair --write` may be named elsewhere, with its command
     text = re.sub(r"diskulog [a-z]+ --[a-z-]+", "", "\n".join(part.astext() for part in parts))
@@ -134,17 +143,19 @@ def test_no_page_speaks_of_an_option_that_there_is_not(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_examples_are_commands_that_there_are(name):
     for words in re.findall(r"diskulog [a-z]+.*", section(name, "EXAMPLES").astext()):
-        command = COMMANDS[f"diskulog-{words.split()[1]}"]
+        [command] = [each for each in COMMANDS if f"{words} ".startswith(f"diskulog {each.name} ")]
         given = set(re.findall(OPTION, words.partition("|")[0]))
         assert given <= {option.name for option in command.options}, words
 
 
 @pytest.mark.parametrize("name", COMMAND_PAGES)
 def test_the_examples_are_those_of_the_help(name, capsys):
-    assert cli.run([command_of(name).name, "--help"]) == 0
-    text = capsys.readouterr().out
-    shown = re.search(r"Examples?:\n((?:    .+\n)+)", text)[1]
-    assert [line.strip() for line in shown.splitlines()] == section(name, "EXAMPLES").children[1].astext().splitlines()
+    shown = []
+    for command in commands_of(name):
+        assert cli.run([*command.name.split(), "--help"]) == 0
+        text = capsys.readouterr().out
+        shown += re.search(r"Examples?:\n((?:    .+\n)+)", text)[1].splitlines()
+    assert [line.strip() for line in shown] == section(name, "EXAMPLES").children[1].astext().splitlines()
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != CONFIGURATION])
@@ -157,7 +168,7 @@ def test_the_exit_codes_are_the_codes(name):
 
 
 def test_the_pages_refer_to_pages():
-    ours, others = set(), {"dmsetup(8)", "systemd-journald(8)", "sd_notify(3)"}
+    ours, others = set(), {"blkdeactivate(8)", "dmsetup(8)", "systemctl(1)", "systemd-journald(8)", "sd_notify(3)"}
     for name in NAMES:
         found = set(re.findall(r"[\w.-]+\([1-8]\)", tree(name).astext()))
         title, _, number = name.rpartition(".")
@@ -191,3 +202,38 @@ def test_the_tool_writes_each_page_where_man_looks_for_it(tmp_path):
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert written == {f"man{name[-1]}/{name}" for name in NAMES}
     assert len(done.stdout.splitlines()) == len(NAMES)
+
+
+def _said(schema):
+    """What the page must say first of a key that has this schema: unit, bounds."""
+    if schema["type"] == "boolean":
+        return "true or false."
+    if "enum" in schema:
+        *some, last = schema["enum"]
+        return f"{', '.join(some)} or {last}."
+    if schema["type"] == "string":
+        return "An absolute path,"
+    unit = {"seconds": "Seconds", "bytes": "Bytes", "regions": "Regions", "looks": "A number"}[schema["unit"]]
+    least, most = (_amount(schema.get(name), schema["unit"]) for name in ("minimum", "maximum"))
+    if "exclusiveMinimum" in schema:
+        return f"{unit}, more than {schema['exclusiveMinimum']:g}, at most {most}."
+    # no log has more regions than 32 bits count: that is no bound worth a word
+    return f"{unit}, at least {least}." if schema["unit"] == "regions" else f"{unit}, {least} to {most}."
+
+
+def _amount(number, unit):
+    if unit == "bytes":  # the kernel doubles it in an int: one byte less than a power of two
+        return human_bytes(number + number % 2).replace(".0", "")
+    return None if number is None else f"{number:g}"
+
+
+def test_the_units_and_bounds_of_the_configuration_are_those_of_the_code():
+    terms = {}
+    for item in section(CONFIGURATION, "DESCRIPTION").findall(nodes.definition_list_item):
+        terms[item[0].astext().partition(" ")[0]] = item[1].astext()
+    units = {setting.key: setting.unit for setting in settings(Config())}
+    sections = Config.model_json_schema()["$defs"].values()
+    schemas = {key: schema for each in sections for key, schema in each["properties"].items()}
+    assert set(terms) == set(schemas) == set(units)
+    for key, schema in schemas.items():
+        assert terms[key].startswith(_said(schema | {"unit": units[key]})), key

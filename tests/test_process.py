@@ -80,7 +80,7 @@ class TestGivingUpAnswering:
 
     def test_in_a_process_of_its_own(self):
         script = (
-            "from diskulog import process, transport; process.give_up_answering(); print(transport._may_answer({}))"
+            "from diskulog import process, neighbours; process.give_up_answering(); print(neighbours._may_answer({}))"
         )
         done = subprocess.run(
             [sys.executable, "-c", script.format("'self'")], capture_output=True, text=True, timeout=60, check=False

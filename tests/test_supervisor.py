@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-import ctypes
 import logging
 import os
-import select
 import signal
-import threading
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +12,14 @@ import pytest
 from diskulog import config as settings
 from diskulog import journal, process
 from diskulog import supervisor as module
+from diskulog.attendant import Attendant
+from diskulog.board import BOARD_BYTES, Board
 from diskulog.config import Config
 from diskulog.errors import RefusedError
 from diskulog.exits import Exit
 from diskulog.handover import HANDOVER_BYTES, Handover
+from diskulog.livesettings import LiveSettings
+from diskulog.status import About
 from diskulog.supervisor import Supervisor, serve
 from tests.fake_kernel import FLUSH, IN_SYNC, datagram, parse_reply
 
@@ -28,14 +30,22 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 class FakeTransport:
     made: list["FakeTransport"] = []
 
-    def __init__(self, receive_buffer_bytes: int, handover: Handover, spins: int = 0) -> None:
-        self.spins = spins
+    port = 4711
+
+    def __init__(self, receive_buffer_bytes: int, handover: Handover, spins: int = 0, kept: object = None) -> None:
+        self.spins, self.kept = spins, kept
         self.receive_buffer_bytes, self.handover, self.closed = receive_buffer_bytes, handover, False
         self.sent: list[bytes] = []
         FakeTransport.made.append(self)
 
     def send(self, reply: bytes | bytearray) -> None:
         self.sent.append(bytes(reply))
+
+    def fileno(self) -> int:
+        return 0
+
+    def resize(self, receive_buffer_bytes: int) -> None:
+        self.receive_buffer_bytes = receive_buffer_bytes
 
     def close(self) -> None:
         self.closed = True
@@ -47,8 +57,9 @@ class FakeDaemon:
     does: Callable[[bool], None] = staticmethod(lambda _: None)
     begins: Callable[[bool], None] = staticmethod(lambda _: None)
 
-    def __init__(self, config: Config, transport: FakeTransport) -> None:
+    def __init__(self, config: Config, transport: FakeTransport, board: Board, settings: LiveSettings) -> None:
         FakeDaemon.begins(True)
+        FakeDaemon.board, FakeDaemon.settings = board, settings
 
     def __enter__(self) -> "FakeDaemon":
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,7 +69,8 @@ class FakeDaemon:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def run(self, first: bool) -> None:
+    def run(self, first: bool, takes_over: bool) -> None:
+        FakeDaemon.took_over = takes_over
         FakeDaemon.does(first)
 
 
@@ -70,7 +82,7 @@ def undisturbed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = (root.handlers[:], root.propagate, root.level)
     monkeypatch.setattr(process, "missing_privileges", list)
     monkeypatch.setattr(process, "become_io_path", lambda: None)
-    monkeypatch.setattr(module, "refuse_beside_another", lambda: None)
+    monkeypatch.setattr(module, "refuse_beside_another", lambda _: None)
     monkeypatch.setattr(module, "Transport", FakeTransport)
     monkeypatch.setattr(module, "Daemon", FakeDaemon)
     monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.01)
@@ -134,7 +146,7 @@ class TestServe:
         os.close(first)
 
     def test_another_listener_that_may_answer_ends_it_with_4(self, tmp_path, capfd, monkeypatch):
-        def refuse():
+        def refuse(_):
             raise RefusedError("netlink group 7", "process 5 (x) is listening", "stop it")
 
         monkeypatch.setattr(module, "refuse_beside_another", refuse)
@@ -215,53 +227,6 @@ class TestDeaths:
         monkeypatch.setattr(Supervisor, "_after_death", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
         assert serve(config(tmp_path)) == Exit.FINE
 
-    def test_a_worker_dies_with_its_supervisor(self, tmp_path):
-        told = tmp_path / "worker"
-        parent = os.fork()
-        if not parent:
-            os.setsid()
-
-            def work() -> int:
-                process.die_with_parent(os.getppid())
-                told.write_text(str(os.getpid()))
-                time.sleep(60)
-                return 0
-
-            module.fork(work)
-            time.sleep(60)
-            os._exit(0)
-        while not told.exists() or not told.read_text():
-            time.sleep(0.01)
-        worker = int(told.read_text())
-        os.kill(parent, signal.SIGKILL)
-        os.waitpid(parent, 0)
-        stat = Path(f"/proc/{worker}/stat")
-        for _ in range(500):
-            if not stat.exists() or stat.read_text().split()[2] == "Z":
-                return
-            time.sleep(0.01)
-        raise AssertionError("the worker outlived its supervisor")
-
-    def test_a_worker_that_is_dead_but_for_a_thread_in_the_kernel_is_not_waited_for(self, monkeypatch):
-        # a thread in uninterruptible sleep keeps a killed process from being reaped; here the first thread ends alone
-        monkeypatch.setattr(module, "_LOOK_SECONDS", 0.05)
-        child = os.fork()
-        if not child:
-            threading.Thread(target=time.sleep, args=(60,)).start()
-            ctypes.CDLL(None).syscall(60, 7)  # exit(2), not exit_group(2)
-        assert module.reap(child) == 7
-        assert os.waitpid(child, os.WNOHANG) == (0, 0)
-        os.kill(child, signal.SIGKILL)
-        pidfd = os.pidfd_open(child)
-        select.select([pidfd], [], [], 10)
-        os.close(pidfd)
-        module.reap_leftovers()
-        with pytest.raises(ChildProcessError):
-            os.waitpid(child, os.WNOHANG)
-
-    def test_without_children_nothing_is_left_over(self):
-        module.reap_leftovers()
-
 
 class TestPoison:
     def test_nothing_is_blamed_for_a_kill_from_outside(self, tmp_path):
@@ -275,7 +240,10 @@ class TestPoison:
     def supervisor(self, tmp_path) -> tuple[Supervisor, memoryview, FakeTransport]:
         memory = memoryview(bytearray(HANDOVER_BYTES))
         transport = FakeTransport(1, Handover(memory))
-        return Supervisor(config(tmp_path), transport, memory), memory, transport
+        board = Board(memoryview(bytearray(BOARD_BYTES)))
+        attendant = Attendant(board, None, 10.0, None)
+        about = About(os.getpid(), 0.0, 4711)
+        return Supervisor(config(tmp_path), transport, memory, board, about, attendant), memory, transport
 
     def receive(self, memory: memoryview, seq: int, kind: int = IN_SYNC, data: bytes = bytes(8)) -> Handover:
         worker = Handover(memory)
@@ -315,3 +283,137 @@ class TestPoison:
             supervisor._after_death(-signal.SIGBUS)
         (answer,) = map(parse_reply, transport.sent)
         assert (answer.type, answer.seq, answer.error) == (FLUSH, 5, -5)
+
+
+class TestWhatSystemdKept:
+    """A daemon that systemd starts again gets the socket and what its forerunner had in hand."""
+
+    @pytest.fixture
+    def systemd(self, tmp_path, monkeypatch) -> Iterator[socket.socket]:
+        name = str(tmp_path / "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.bind(name)
+            sock.setblocking(False)
+            monkeypatch.setenv("NOTIFY_SOCKET", name)
+            yield sock
+
+    def told(self, systemd: socket.socket) -> list[str]:
+        found = []
+        while True:
+            try:
+                message, fds, _, _ = socket.recv_fds(systemd, 1000, 10)
+            except BlockingIOError:
+                return found
+            for fd in fds:
+                os.close(fd)
+            found.append(f"{message.decode()} +{len(fds)}" if fds else message.decode())
+
+    def passes(self, monkeypatch, **descriptors: int) -> None:
+        monkeypatch.setattr(process, "passed_descriptors", lambda: dict(descriptors))
+        monkeypatch.setattr(module, "usable", lambda fd: socket.socket(fileno=fd))
+
+    def memory(self, change: Callable[[memoryview], None] = lambda _: None) -> int:
+        fd, memory = process.kept_memory(HANDOVER_BYTES)
+        Handover(memory)
+        change(memory)
+        return fd
+
+    def a_socket(self) -> int:
+        return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).detach()
+
+    def test_the_first_start_gives_both_to_be_kept(self, tmp_path, monkeypatch, systemd):
+        works(monkeypatch, until_told)
+        assert serve(config(tmp_path)) == Exit.FINE
+        assert self.told(systemd)[:2] == ["FDSTORE=1\nFDNAME=handover +1", "FDSTORE=1\nFDNAME=netlink +1"]
+        assert FakeTransport.made[0].kept is None
+
+    def test_a_later_start_goes_on_with_both(self, tmp_path, monkeypatch, systemd):
+        told_file = tmp_path / "told"
+        works(monkeypatch, lambda first: (told_file.write_text(f"{first} {FakeDaemon.took_over}"), until_told(first)))
+        fd = self.memory(lambda memory: memory.__setitem__(0, 77))
+        kept = self.a_socket()
+        seen = []
+        monkeypatch.setattr(module, "refuse_beside_another", seen.append)
+        self.passes(monkeypatch, netlink=kept, handover=fd)
+        inode = os.fstat(kept).st_ino
+        assert serve(config(tmp_path)) == Exit.FINE
+        (transport,) = FakeTransport.made
+        assert (seen, transport.kept.fileno()) == ([inode], kept)
+        assert transport.handover.buffer[0] == 77
+        assert told_file.read_text() == "True True"
+        assert self.told(systemd) == ["STOPPING=1"]
+        transport.kept.close()
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(fd)
+
+    def test_memory_of_another_version_is_not_read(self, tmp_path, monkeypatch, systemd):
+        told_file = tmp_path / "told"
+        works(monkeypatch, lambda first: (told_file.write_text(f"{first} {FakeDaemon.took_over}"), until_told(first)))
+        fd = self.memory(lambda memory: memory.__setitem__(slice(-8, None), b"dulgho99"))
+        self.passes(monkeypatch, netlink=self.a_socket(), handover=fd)
+        assert serve(config(tmp_path)) == Exit.FINE
+        told = self.told(systemd)
+        assert told == ["FDSTOREREMOVE=1\nFDNAME=handover", "FDSTORE=1\nFDNAME=handover +1", "STOPPING=1"]
+        FakeTransport.made[0].kept.close()
+
+    def test_memory_without_a_socket_is_not_read(self, tmp_path, monkeypatch, systemd):
+        works(monkeypatch, until_told)
+        self.passes(monkeypatch, handover=self.memory(lambda memory: memory.__setitem__(0, 77)))
+        assert serve(config(tmp_path)) == Exit.FINE
+        assert FakeTransport.made[0].handover.buffer[0] == 0
+        assert "FDSTORE=1\nFDNAME=netlink +1" in self.told(systemd)
+
+    def test_what_is_not_memory_is_not_read(self, tmp_path, monkeypatch, systemd):
+        works(monkeypatch, until_told)
+        self.passes(monkeypatch, netlink=self.a_socket(), handover=self.a_socket(), other=self.a_socket())
+        assert serve(config(tmp_path)) == Exit.FINE
+        FakeTransport.made[0].kept.close()
+
+
+class TestReload:
+    def test_what_may_change_does_and_the_rest_is_told(self, tmp_path, capfd, monkeypatch):
+        supervisor, _, transport = TestPoison().supervisor(tmp_path)
+        supervisor._settings.write(module._live(supervisor._config))
+        journal.log_to_stderr("info")
+        supervisor._reload(
+            Config(
+                clears=settings.Clears(hold_seconds=1.0),
+                netlink=settings.Netlink(receive_buffer_bytes=1 << 20, spins=0),
+                daemon=settings.Daemon(run_directory="/other", log_level="warning", worker_timeout_seconds=3.0),
+            )
+        )
+        live = supervisor._settings.read()
+        assert (supervisor._settings.generation, live.hold_seconds, live.spins, live.log_level) == (2, 1.0, 0, 30)
+        assert transport.receive_buffer_bytes == 1 << 20
+        assert supervisor._attendant.timeout_seconds == 3.0
+        assert lines(capfd) == ["<4>configuration: [daemon] run_directory changes with the next start only"]
+
+    def test_sighup_reads_it_again(self, tmp_path, capfd, monkeypatch):
+        def does(_: bool) -> None:
+            os.kill(os.getppid(), signal.SIGHUP)
+            while FakeDaemon.settings.generation < 2:
+                time.sleep(0.01)
+            (tmp_path / "told").write_text(str(FakeDaemon.settings.read().max_held))
+            until_told(True)
+
+        works(monkeypatch, does)
+        again = config(tmp_path).model_copy(update={"clears": settings.Clears(max_held=7)})
+        assert serve(config(tmp_path), lambda: again) == Exit.FINE
+        assert (tmp_path / "told").read_text() == "7"
+        assert "<6>the configuration was read again" in lines(capfd)
+
+
+def test_a_death_is_an_event_and_counted(tmp_path):
+    supervisor, _, _ = TestPoison().supervisor(tmp_path)
+    supervisor._tell_death(-9)
+    supervisor._tell_death(5)
+    about, events = supervisor._about, supervisor._board.events(1)[0]
+    assert (about.worker_restarts, about.last_worker_end) == (2, "code 5")
+    assert [(event.in_sync_count, event.region_count) for event in events] == [(9, 0), (0, 5)]
+
+
+def test_a_control_socket_that_cannot_be_made_is_a_warning(tmp_path, capfd, monkeypatch):
+    works(monkeypatch, until_told)
+    folder = tmp_path / ("x" * 100)
+    assert serve(Config(daemon=settings.Daemon(run_directory=str(folder)))) == Exit.FINE
+    assert lines(capfd)[0].startswith(f"<4>nobody can ask how things stand: {folder}/control.sock: ")

@@ -34,10 +34,12 @@ def built(name: str, folder: Path) -> Path:
 def serve_natively() -> None:
     """Be a worker that is asked by bench_asker: prints its port, serves until a signal."""
     from diskulog import process, transport
+    from diskulog.board import BOARD_BYTES, Board
     from diskulog.config import Config
     from diskulog.config import Daemon as DaemonSection
     from diskulog.daemon import Daemon
     from diskulog.handover import HANDOVER_BYTES, Handover
+    from diskulog.livesettings import SETTINGS_BYTES, LiveSettings
 
     def user_socket(**_: object) -> socket.socket:
         return socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_USERSOCK)
@@ -49,7 +51,9 @@ def serve_natively() -> None:
         )
         made._kernel = made.port + PORT_ABOVE
         made._socket.connect((made._kernel, 0))
-        with Daemon(config, made) as daemon:
+        board = Board(process.shared_memory(BOARD_BYTES))
+        live = LiveSettings(process.shared_memory(SETTINGS_BYTES))
+        with Daemon(config, made, board, live) as daemon:
             gc.collect()
             gc.freeze()  # as process.become_io_path does; the rest of that takes more than a test machine allows
             print("ready", made.port, flush=True)

@@ -36,13 +36,27 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command, or the program itself, whose name is empty."""
+    """One command, or the program itself, whose name is empty; ``config show`` is one of the group ``config``."""
 
     name: str
     help: str
     options: tuple[Option, ...]
     arguments: tuple[str, ...]
     repeats: bool  # its last argument
+
+    @property
+    def word(self) -> str:
+        """Return the word behind ``diskulog``, which names the man page too."""
+        return self.name.partition(" ")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A word with commands of its own."""
+
+    name: str
+    help: str
+    commands: tuple[Command, ...]
 
 
 def program() -> Command:
@@ -51,9 +65,35 @@ def program() -> Command:
 
 
 def commands() -> tuple[Command, ...]:
-    """Return the commands, by name."""
-    group: Any = typer.main.get_command(cli.app)
-    return tuple(_command(name, each) for name, each in sorted(group.commands.items()))
+    """Return the commands, by name, those of the groups among them."""
+    found = [_command(name, each) for name, each in _words() if not _is_group(each)]
+    return tuple(sorted((*found, *(each for group in groups() for each in group.commands)), key=lambda each: each.name))
+
+
+def groups() -> tuple[Group, ...]:
+    """Return the groups, by name."""
+    return tuple(
+        Group(
+            name,
+            _first_line(group.help),
+            tuple(_command(f"{name} {word}", each) for word, each in sorted(group.commands.items())),
+        )
+        for name, group in _words()
+        if _is_group(group)
+    )
+
+
+def _words() -> list[tuple[str, Any]]:
+    program: Any = typer.main.get_command(cli.app)
+    return sorted(program.commands.items())
+
+
+def _is_group(command: Any) -> bool:
+    return hasattr(command, "commands")
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().partition("\n")[0]
 
 
 def _command(name: str, command: Any) -> Command:
@@ -61,7 +101,7 @@ def _command(name: str, command: Any) -> Command:
     arguments = [each for each in parameters if each.param_type_name == "argument"]
     return Command(
         name,
-        (command.help or "").strip().partition("\n")[0],
+        _first_line(command.help),
         tuple(option for each in parameters if each not in arguments for option in _options(command, each)),
         tuple(word for each in arguments for word in each.metavar.strip("[]").split()),
         any(each.nargs == -1 for each in arguments),

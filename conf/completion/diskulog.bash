@@ -13,20 +13,37 @@ _diskulog() {
 		prev=${cur%%=*} prefix=${cur%%=*}= cur=${cur#*=}
 	fi
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-		[[ $word == -* ]] || { command=$word && break; }
+		[[ $word == -* ]] && continue
+		command=${command:+$command }$word
+		case $command in
+		config | mirror) ;; # one of its commands comes next
+		*) break ;;
+		esac
 	done
 	case "$command $prev" in
 	'inspect --units') words='regions sectors bytes' ;;
 	'diff --since' | \
+		'doctor --config' | \
+		'events --socket' | \
 		'inspect --svg' | \
 		'inspect --png' | \
+		'metrics --textfile' | \
+		'metrics --socket' | \
+		'mirror assemble --file' | \
+		'mirror create --log' | \
 		'replay --out-image' | \
 		'replay --config' | \
 		'serve --config' | \
+		'status --socket' | \
+		'table --log' | \
 		'trace --out' | \
-		'verify --state') ;; # a file
+		'verify --state' | \
+		'wait --socket' | \
+		'watch --socket') ;; # a file
 	'adopt --uuid' | \
 		'diff --limit' | \
+		'events --history' | \
+		'events --count' | \
 		'format --uuid' | \
 		'format --region-size' | \
 		'format --regions' | \
@@ -37,9 +54,18 @@ _diskulog() {
 		'mark --regions' | \
 		'mark --sectors' | \
 		'mark --bytes' | \
+		'metrics --interval' | \
+		'metrics --listen' | \
+		'mirror assemble --wait' | \
+		'mirror create --uuid' | \
+		'mirror create --region-size' | \
+		'mirror create --length' | \
 		'repair --uuid' | \
 		'replay --uuid' | \
 		'replay --limit' | \
+		'table --uuid' | \
+		'table --region-size' | \
+		'table --length' | \
 		'trace --ring' | \
 		'trace --uuid' | \
 		'trace --seconds' | \
@@ -49,23 +75,42 @@ _diskulog() {
 		'verify --length' | \
 		'verify --regions' | \
 		'verify --rate' | \
-		'verify --limit') return ;; # only the user knows
+		'verify --limit' | \
+		'wait --timeout' | \
+		'watch --interval' | \
+		'watch --count') return ;; # only the user knows
 	*)
 		case $command in
-		'') words='adopt check diff dump format inspect mark repair replay restore serve trace verify --version --help' ;;
+		'') words='adopt check config diff doctor dump events format inspect mark metrics mirror repair replay restore serve status table trace verify wait watch --version --help' ;;
 		adopt) [[ $cur == -* ]] && words='--uuid --yes --dry-run --help' ;;
 		check) [[ $cur == -* ]] && words='--json --quiet --help' ;;
+		'config check') [[ $cur == -* ]] && words='--help' ;;
+		'config show') [[ $cur == -* ]] && words='--json --help' ;;
 		diff) [[ $cur == -* ]] && words='--since --json --limit --help' ;;
+		doctor) words='--json --config --help' ;;
 		dump) [[ $cur == -* ]] && words='--json --help' ;;
+		events) words='--history --count --socket --schema --help' ;;
 		format) [[ $cur == -* ]] && words='--uuid --region-size --regions --in-sync --overwrite --yes --dry-run --help' ;;
 		inspect) [[ $cur == -* ]] && words='--json --limit --units --map --raw --svg --png --region-size --offset --rate --schema --help' ;;
 		mark) [[ $cur == -* ]] && words='--regions --sectors --bytes --all --yes --dry-run --help' ;;
+		metrics) words='--textfile --interval --listen --yes-it-is-public --socket --help' ;;
+		'mirror assemble') [[ $cur == -* ]] && words='--file --wait --dry-run --help' ;;
+		'mirror create') [[ $cur == -* ]] && words='--log --core --uuid --region-size --length --keep-log --sync --nosync --plain --yes --dry-run --help' ;;
+		'mirror list') words='--json --help' ;;
+		'mirror remove') [[ $cur == -* ]] && words='--all --dry-run --help' ;;
+		'mirror save') [[ $cur == -* ]] && words='--help' ;;
 		repair) [[ $cur == -* ]] && words='--uuid --write --overwrite --yes --help' ;;
 		replay) [[ $cur == -* ]] && words='--uuid --step --json --limit --out-image --config --help' ;;
 		restore) [[ $cur == -* ]] && words='--overwrite --yes --dry-run --help' ;;
 		serve) words='--config --help' ;;
+		status) [[ $cur == -* ]] && words='--json --socket --schema --help' ;;
+		table) [[ $cur == -* ]] && words='--log --core --uuid --region-size --length --keep-log --sync --nosync --plain --help' ;;
 		trace) words='--out --ring --uuid --seconds --count --alone --help' ;;
 		verify) [[ $cur == -* ]] && words='--mirror --region-size --length --regions --rate --state --limit --json --help' ;;
+		wait) [[ $cur == -* ]] && words='--synced --timeout --socket --help' ;;
+		watch) [[ $cur == -* ]] && words='--interval --count --socket --help' ;;
+		config) words='check show --help' ;;
+		mirror) words='assemble create list remove save --help' ;;
 		*) return ;;
 		esac
 		;;

@@ -4,29 +4,47 @@
 function __diskulog_is --description 'Tell whether the command so far is this one'
     set -l words (commandline -opc)
     set -e words[1]
+    set -l found
     for word in $words
-        if not string match -q -- '-*' $word
-            test "$word" = "$argv[1]"
-            return
-        end
+        string match -q -- '-*' $word; and continue
+        set -a found $word
+        contains -- "$found" config mirror; or break
     end
-    test -z "$argv[1]"
+    test "$found" = "$argv"
 end
 
 complete -c diskulog -f
 complete -c diskulog -n '__diskulog_is' -a adopt -d 'Take a log back from the kernel\'s own \'disk\' log'
 complete -c diskulog -n '__diskulog_is' -a check -d 'Judge a log: what it breaks, what that means, what to do'
+complete -c diskulog -n '__diskulog_is' -a config -d 'Look at the daemon\'s configuration; nothing is changed'
 complete -c diskulog -n '__diskulog_is' -a diff -d 'Show what changed from one log to another'
+complete -c diskulog -n '__diskulog_is' -a doctor -d 'Look at this host: what diskulog needs of it, and its mirrors'
 complete -c diskulog -n '__diskulog_is' -a dump -d 'Print a log as text, for version control, and for \'restore\''
+complete -c diskulog -n '__diskulog_is' -a events -d 'Print what happens to the daemon\'s logs, a line of JSON each, as it happens'
 complete -c diskulog -n '__diskulog_is' -a format -d 'Make a fresh log, of which every region is dirty'
 complete -c diskulog -n '__diskulog_is' -a inspect -d 'Show what a log says: which regions are clean, dirty, in sync'
 complete -c diskulog -n '__diskulog_is' -a mark -d 'Mark regions dirty by hand'
+complete -c diskulog -n '__diskulog_is' -a metrics -d 'Print metrics of the running daemon for Prometheus'
+complete -c diskulog -n '__diskulog_is' -a mirror -d 'Make, list, save, assemble and remove mirrors'
 complete -c diskulog -n '__diskulog_is' -a repair -d 'Make a new log from a damaged one, dirty wherever in doubt'
 complete -c diskulog -n '__diskulog_is' -a replay -d 'Show what a trace holds, or run it against an image of the log'
 complete -c diskulog -n '__diskulog_is' -a restore -d 'Make a log of a dump again'
 complete -c diskulog -n '__diskulog_is' -a serve -d 'Answer the kernel\'s log requests, in the foreground'
+complete -c diskulog -n '__diskulog_is' -a status -d 'Show the running daemon and its logs: how each stands, what it did, how fast'
+complete -c diskulog -n '__diskulog_is' -a table -d 'Print the dmsetup table line of a mirror on these legs, checked'
 complete -c diskulog -n '__diskulog_is' -a trace -d 'Record what the kernel asks a running daemon'
 complete -c diskulog -n '__diskulog_is' -a verify -d 'Compare the legs of a mirror where its log calls them equal'
+complete -c diskulog -n '__diskulog_is' -a wait -d 'Wait until mirrors are in sync'
+complete -c diskulog -n '__diskulog_is' -a watch -d 'Watch resyncs: how far, how fast, how long still'
+complete -c diskulog -n '__diskulog_is config' -a check -d 'Say everything that is wrong with a configuration'
+complete -c diskulog -n '__diskulog_is config' -a show -d 'Show every value in effect, its unit, and where it comes from'
+complete -c diskulog -n '__diskulog_is config' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is mirror' -a assemble -d 'Make the mirrors that a mirrortab lists, or those that are named'
+complete -c diskulog -n '__diskulog_is mirror' -a create -d 'Make a mirror of these legs'
+complete -c diskulog -n '__diskulog_is mirror' -a list -d 'List the mirrors of this host: their logs, their legs, and whether errors are handled'
+complete -c diskulog -n '__diskulog_is mirror' -a remove -d 'Remove a mirror that nobody uses; its log and what is on its legs stay'
+complete -c diskulog -n '__diskulog_is mirror' -a save -d 'Print the line of the mirrortab for a mirror'
+complete -c diskulog -n '__diskulog_is mirror' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is' -l version -d 'Print the version'
 complete -c diskulog -n '__diskulog_is' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is adopt' -l uuid -x -d 'The uuid in the mirror\'s table from now on'
@@ -38,14 +56,27 @@ complete -c diskulog -n '__diskulog_is check' -l json -d 'Print JSON, for script
 complete -c diskulog -n '__diskulog_is check' -l quiet -d 'Print nothing; the exit code says it'
 complete -c diskulog -n '__diskulog_is check' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is check' -F
+complete -c diskulog -n '__diskulog_is config check' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is config check' -F
+complete -c diskulog -n '__diskulog_is config show' -l json -d 'Print JSON, for scripts'
+complete -c diskulog -n '__diskulog_is config show' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is config show' -F
 complete -c diskulog -n '__diskulog_is diff' -l since -r -F -d 'What to compare with, in place of a first word'
 complete -c diskulog -n '__diskulog_is diff' -l json -d 'Print JSON, for scripts'
 complete -c diskulog -n '__diskulog_is diff' -l limit -x -d 'Show N ranges of each kind; 0: all'
 complete -c diskulog -n '__diskulog_is diff' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is diff' -F
+complete -c diskulog -n '__diskulog_is doctor' -l json -d 'Print JSON, for scripts'
+complete -c diskulog -n '__diskulog_is doctor' -l config -r -F -d 'The daemon\'s configuration, where it is not the usual one'
+complete -c diskulog -n '__diskulog_is doctor' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is dump' -l json -d 'Print JSON, for scripts'
 complete -c diskulog -n '__diskulog_is dump' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is dump' -F
+complete -c diskulog -n '__diskulog_is events' -l history -x -d 'Begin with up to N events that were'
+complete -c diskulog -n '__diskulog_is events' -l count -x -d 'End after N events'
+complete -c diskulog -n '__diskulog_is events' -l socket -r -F -d 'The daemon\'s control socket, in place of run_directory\'s'
+complete -c diskulog -n '__diskulog_is events' -l schema -d 'Print the schema of a line and end'
+complete -c diskulog -n '__diskulog_is events' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is format' -l uuid -x -d 'The uuid in the mirror\'s table'
 complete -c diskulog -n '__diskulog_is format' -l region-size -x -d 'Of 512 bytes; a power of two'
 complete -c diskulog -n '__diskulog_is format' -l regions -x -d 'How many the mirror has'
@@ -76,6 +107,38 @@ complete -c diskulog -n '__diskulog_is mark' -l yes -d 'Do not ask'
 complete -c diskulog -n '__diskulog_is mark' -l dry-run -d 'Only say what would be done'
 complete -c diskulog -n '__diskulog_is mark' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is mark' -F
+complete -c diskulog -n '__diskulog_is metrics' -l textfile -r -F -d 'Write them to this file'
+complete -c diskulog -n '__diskulog_is metrics' -l interval -x -d 'Write the file again and again'
+complete -c diskulog -n '__diskulog_is metrics' -l listen -x -d 'Serve them by HTTP, at HOST:PORT of the loopback'
+complete -c diskulog -n '__diskulog_is metrics' -l yes-it-is-public -d 'Listen at an address that others reach'
+complete -c diskulog -n '__diskulog_is metrics' -l socket -r -F -d 'The daemon\'s control socket, in place of run_directory\'s'
+complete -c diskulog -n '__diskulog_is metrics' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is mirror assemble' -l file -r -F -d 'Default: /etc/diskulog/mirrortab'
+complete -c diskulog -n '__diskulog_is mirror assemble' -l wait -x -d 'Wait so long for devices and the daemon'
+complete -c diskulog -n '__diskulog_is mirror assemble' -l dry-run -d 'Only say what would be done'
+complete -c diskulog -n '__diskulog_is mirror assemble' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is mirror assemble' -F
+complete -c diskulog -n '__diskulog_is mirror create' -l log -r -F -d 'The device for the log'
+complete -c diskulog -n '__diskulog_is mirror create' -l core -d 'Keep the log in memory; a crash then copies everything'
+complete -c diskulog -n '__diskulog_is mirror create' -l uuid -x -d 'The mirror\'s name in its log; made up if not given'
+complete -c diskulog -n '__diskulog_is mirror create' -l region-size -x -d 'Of 512 bytes; a power of two; chosen if not given'
+complete -c diskulog -n '__diskulog_is mirror create' -l length -x -d 'What the smallest leg has, if not given'
+complete -c diskulog -n '__diskulog_is mirror create' -l keep-log -d 'Go on with the log on DEV: these are its legs, copy only what is dirty'
+complete -c diskulog -n '__diskulog_is mirror create' -l sync -d 'Copy everything, whatever the log says'
+complete -c diskulog -n '__diskulog_is mirror create' -l nosync -d 'The legs are equal already; nothing is copied'
+complete -c diskulog -n '__diskulog_is mirror create' -l plain -d 'Without integrated_flush: one more request a write'
+complete -c diskulog -n '__diskulog_is mirror create' -l yes -d 'Do not ask'
+complete -c diskulog -n '__diskulog_is mirror create' -l dry-run -d 'Only say what would be done'
+complete -c diskulog -n '__diskulog_is mirror create' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is mirror create' -F
+complete -c diskulog -n '__diskulog_is mirror list' -l json -d 'Print JSON, for scripts'
+complete -c diskulog -n '__diskulog_is mirror list' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is mirror remove' -l all -d 'Every mirror with its log in user space'
+complete -c diskulog -n '__diskulog_is mirror remove' -l dry-run -d 'Only say what would be done'
+complete -c diskulog -n '__diskulog_is mirror remove' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is mirror remove' -F
+complete -c diskulog -n '__diskulog_is mirror save' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is mirror save' -F
 complete -c diskulog -n '__diskulog_is repair' -l uuid -x -d 'The uuid in the mirror\'s table'
 complete -c diskulog -n '__diskulog_is repair' -l write -d 'Do it, after asking'
 complete -c diskulog -n '__diskulog_is repair' -l overwrite -d 'Whatever lies there now is lost'
@@ -97,6 +160,22 @@ complete -c diskulog -n '__diskulog_is restore' -l help -d 'Say what it does and
 complete -c diskulog -n '__diskulog_is restore' -F
 complete -c diskulog -n '__diskulog_is serve' -l config -r -F -d 'Default: DISKULOG_CONFIG, /etc/diskulog/diskulog.toml'
 complete -c diskulog -n '__diskulog_is serve' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is status' -l json -d 'Print JSON, for scripts'
+complete -c diskulog -n '__diskulog_is status' -l socket -r -F -d 'The daemon\'s control socket, in place of run_directory\'s'
+complete -c diskulog -n '__diskulog_is status' -l schema -d 'Print the schema of the JSON and end'
+complete -c diskulog -n '__diskulog_is status' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is status' -F
+complete -c diskulog -n '__diskulog_is table' -l log -r -F -d 'The device for the log'
+complete -c diskulog -n '__diskulog_is table' -l core -d 'Keep the log in memory; a crash then copies everything'
+complete -c diskulog -n '__diskulog_is table' -l uuid -x -d 'The mirror\'s name in its log; made up if not given'
+complete -c diskulog -n '__diskulog_is table' -l region-size -x -d 'Of 512 bytes; a power of two; chosen if not given'
+complete -c diskulog -n '__diskulog_is table' -l length -x -d 'What the smallest leg has, if not given'
+complete -c diskulog -n '__diskulog_is table' -l keep-log -d 'Go on with the log on DEV: these are its legs, copy only what is dirty'
+complete -c diskulog -n '__diskulog_is table' -l sync -d 'Copy everything, whatever the log says'
+complete -c diskulog -n '__diskulog_is table' -l nosync -d 'The legs are equal already; nothing is copied'
+complete -c diskulog -n '__diskulog_is table' -l plain -d 'Without integrated_flush: one more request a write'
+complete -c diskulog -n '__diskulog_is table' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is table' -F
 complete -c diskulog -n '__diskulog_is trace' -l out -r -F -d 'A new file, written as requests come'
 complete -c diskulog -n '__diskulog_is trace' -l ring -x -d 'Keep the last N in memory; written at the end, and at SIGUSR1'
 complete -c diskulog -n '__diskulog_is trace' -l uuid -x -d 'Only the log with this uuid'
@@ -114,3 +193,13 @@ complete -c diskulog -n '__diskulog_is verify' -l limit -x -d 'Show N differing 
 complete -c diskulog -n '__diskulog_is verify' -l json -d 'Print JSON, for scripts'
 complete -c diskulog -n '__diskulog_is verify' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is verify' -F
+complete -c diskulog -n '__diskulog_is wait' -l synced -d 'What to wait for'
+complete -c diskulog -n '__diskulog_is wait' -l timeout -x -d 'Give up after so long'
+complete -c diskulog -n '__diskulog_is wait' -l socket -r -F -d 'The daemon\'s control socket, in place of run_directory\'s'
+complete -c diskulog -n '__diskulog_is wait' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is wait' -F
+complete -c diskulog -n '__diskulog_is watch' -l interval -x -d 'Look again after so long'
+complete -c diskulog -n '__diskulog_is watch' -l count -x -d 'End after N looks'
+complete -c diskulog -n '__diskulog_is watch' -l socket -r -F -d 'The daemon\'s control socket, in place of run_directory\'s'
+complete -c diskulog -n '__diskulog_is watch' -l help -d 'Say what it does and end'
+complete -c diskulog -n '__diskulog_is watch' -F

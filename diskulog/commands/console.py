@@ -88,8 +88,10 @@ def emit(output: str) -> None:
     stream([output])
 
 
-def stream(pieces: Iterable[str]) -> None:
+def stream(pieces: Iterable[str], *, at_once: bool = False) -> None:
     """Write to standard output; a reader that went away ends it and is not a failure, a full disk is.
+
+    With ``at_once`` each piece is seen as soon as it is there.
 
     Raises:
         DeviceError: when standard output takes nothing.
@@ -97,7 +99,10 @@ def stream(pieces: Iterable[str]) -> None:
     try:
         if sys.stdout is None:
             raise OSError(9, "it is closed")
-        sys.stdout.writelines(pieces)
+        for piece in pieces:
+            sys.stdout.write(piece)
+            if at_once:
+                sys.stdout.flush()
         sys.stdout.flush()
     except OSError as cause:
         _discard_output()

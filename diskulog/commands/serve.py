@@ -14,7 +14,8 @@ from diskulog.commands import console
 
 HELP: Final = f"""Answer the kernel's log requests, in the foreground.
 
-Logs to standard error; a line with the word "ready" says that requests are answered. SIGTERM ends it with code 0.
+Logs to standard error; a line with the word "ready" says that requests are answered. SIGTERM ends it with code 0,
+SIGHUP reads the configuration again.
 
 \b
 Example:
@@ -28,9 +29,12 @@ def serve(
     ] = None,
 ) -> None:
     """Run the daemon."""
-    from diskulog.config import load
+    from diskulog.config import Config, load
 
-    loaded = load(config, os.environ)
+    def read() -> Config:
+        return load(config, os.environ)
+
+    loaded = read()
     from diskulog.supervisor import serve as run_daemon
 
-    raise typer.Exit(run_daemon(loaded))
+    raise typer.Exit(run_daemon(loaded, read))

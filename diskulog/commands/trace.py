@@ -52,10 +52,10 @@ def trace(
     for name, value in (("--ring", ring), ("--seconds", seconds), ("--count", count)):
         if value is not None and not 0 < value <= _MOST:
             raise UsageError(f"trace: {name} {value}: must be more than 0, and {_MOST} at most")
-    from diskulog import process, transport
+    from diskulog import neighbours, process, transport
     from diskulog.trace import sinks, tracer
 
-    if not alone and not transport.somebody_answers():
+    if not alone and not neighbours.somebody_answers():
         console.complain("no daemon answers, and requests would wait for one while this listens; --alone listens still")
         raise typer.Exit(Exit.NO_DAEMON)
     limits = tracer.Limits(

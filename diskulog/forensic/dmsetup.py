@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Asks dm for a mirror's table, by ``dmsetup``.
+"""Asks dm for the table of a mirror, or of all, by ``dmsetup``.
 
 Lives here: running it, and what its failures mean. Does not know what is in a table. Only the table is asked for: the
 status of a mirror whose daemon is away would hang.
@@ -21,11 +21,8 @@ def table(name: str) -> str:
         UsageError: when there is no such device.
         DeviceError: when dm cannot be asked.
     """
-    command = ["dmsetup", "table", "--", name]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, env={**os.environ, "LC_ALL": "C"}
-        )
+        done = _dmsetup("table", "--", name)
     except FileNotFoundError as cause:
         raise UsageError("--mirror needs dmsetup, which is not installed: name DEV and its legs instead") from cause
     except (OSError, ValueError) as cause:
@@ -34,6 +31,27 @@ def table(name: str) -> str:
     if done.returncode:
         raise _failure(name, os.fsdecode(done.stderr))
     return os.fsdecode(done.stdout)
+
+
+def mirrors() -> str:
+    """Return the live tables of all mirrors, a line each: ``NAME: TABLE``; other targets' lines may be among them.
+
+    Raises:
+        DeviceError: when dm cannot be asked.
+    """
+    try:
+        done = _dmsetup("table", "--target", "mirror")
+    except OSError as cause:
+        raise DeviceError("cannot run dmsetup", cause) from cause
+    if done.returncode:
+        raise DeviceError("dmsetup table", OSError(errnos.EACCES, os.fsdecode(done.stderr).strip()))
+    return done.stdout.decode("utf-8", "replace")  # as the daemon spells a uuid in JSON
+
+
+def _dmsetup(*words: str) -> subprocess.CompletedProcess[bytes]:
+    environment = {**os.environ, "LC_ALL": "C"}
+    command = ["dmsetup", *words]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=environment)
 
 
 def _failure(name: str, said: str) -> DeviceError | UsageError:

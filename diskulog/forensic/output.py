@@ -45,8 +45,10 @@ def _same(found: os.stat_result, read_from: str) -> bool:
     return False
 
 
-def write(name: str, data: bytes) -> None:
+def write(name: str, data: bytes, *, durable: bool = True) -> None:
     """Make or replace a file: written beside it, made durable, renamed.
+
+    ``durable`` False leaves out the second: for what is written again soon, and worth nothing after a crash.
 
     Raises:
         DeviceError: when it cannot be; then nothing is left, and what was there stays.
@@ -58,7 +60,8 @@ def write(name: str, data: bytes) -> None:
             with open(fd, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(fd)
+                if durable:
+                    os.fsync(fd)
             beside.rename(name)
         except BaseException:
             with suppress(OSError):

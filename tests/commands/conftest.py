@@ -2,6 +2,8 @@
 import pytest
 
 from diskulog import cli
+from tests import fake_control
+from tests.fake_devices import Host
 
 
 @pytest.fixture
@@ -21,3 +23,24 @@ def run(capsys):
         return status, out, err
 
     return call
+
+
+@pytest.fixture
+def socket_path(tmp_path):
+    return tmp_path / "control.sock"
+
+
+@pytest.fixture
+def daemon(socket_path):
+    """A daemon's control socket, with nothing behind it."""
+    with fake_control.serving(socket_path) as made:
+        yield made
+
+
+def host(tmp_path, monkeypatch):
+    """A host with two legs and a log device, all zeros, and a daemon."""
+    made = Host(tmp_path, monkeypatch)
+    for name in ("a", "b"):
+        made.device(name, 8192)
+    made.device("l", 2048)
+    return made

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from diskulog import process, transport
+from diskulog import neighbours, process, transport
 from diskulog.exits import Exit
 from diskulog.trace import reader, tracer
 from diskulog.trace.record import End
@@ -42,7 +42,7 @@ def steps(monkeypatch):
         seen.append(Listener())
         return seen[-1]
 
-    monkeypatch.setattr(transport, "somebody_answers", lambda: True)
+    monkeypatch.setattr(neighbours, "somebody_answers", lambda: True)
     monkeypatch.setattr(transport, "listener", listener)
     monkeypatch.setattr(os, "nice", lambda by: seen.append(by))
     monkeypatch.setattr(process, "give_up_answering", lambda: seen.append("gave up"))
@@ -76,7 +76,7 @@ def test_one_log_or_some_requests(run, steps, tmp_path):
 
 
 def test_without_a_daemon_nothing_listens_unless_told(run, steps, tmp_path, monkeypatch):
-    monkeypatch.setattr(transport, "somebody_answers", lambda: False)
+    monkeypatch.setattr(neighbours, "somebody_answers", lambda: False)
     status, _, err = run("trace", "--out", tmp_path / "t")
     assert status == Exit.NO_DAEMON
     assert err.startswith("diskulog: no daemon answers, and requests would wait")

@@ -274,9 +274,19 @@ def test_an_interrupted_run_says_so_and_goes_on(mirror, tmp_path, number):
     assert not state.exists()
 
 
+def wait_until_caught(pid: int, number: int) -> None:
+    """Wait until a process has a handler for a signal; before that it would just end."""
+    status = Path(f"/proc/{pid}/status")
+    while True:
+        caught = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("SigCgt:"))
+        if int(caught, 16) >> (number - 1) & 1:
+            return
+        time.sleep(0.02)
+
+
 def test_an_interrupted_run_without_a_state(mirror):
     process = started("--rate", "1M", *mirror, stderr=subprocess.PIPE)
-    time.sleep(1.5)
+    wait_until_caught(process.pid, signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=30)
     assert process.returncode == Exit.REFUSED

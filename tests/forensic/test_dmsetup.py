@@ -64,3 +64,17 @@ def test_nodes(tmp_path, monkeypatch):
     assert dmsetup.node("m", "/dev/sda") == "/dev/sda"
     with pytest.raises(RefusedError, match="m: its device 9:9 is not there"):
         dmsetup.node("m", "9:9")
+
+
+def test_the_tables_of_all_mirrors(program):
+    program('echo "m: $@"; printf "\\377"')
+    assert dmsetup.mirrors() == "m: table --target mirror\n\N{REPLACEMENT CHARACTER}"
+    program("echo 'open failed: Permission denied' >&2; exit 1")
+    with pytest.raises(DeviceError, match="dmsetup table: open failed: Permission denied"):
+        dmsetup.mirrors()
+
+
+def test_the_tables_of_all_mirrors_without_dmsetup(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DeviceError, match="cannot run dmsetup"):
+        dmsetup.mirrors()

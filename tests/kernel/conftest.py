@@ -25,8 +25,11 @@ _ON_ONE = {
     "test_isolation": "6.1",
     "test_kills": "6.1",
     "test_pressure": "6.1",
+    "test_systemd": "6.12",
     "test_forensic": "6.12",
     "test_lvm": "6.1",
+    "test_status": "6.12",
+    "test_mirror_commands": "6.12",
     "test_trace": "6.1",
     "test_verify": "6.12",
 }

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Run in a VM: one process writes a line, another looks into the same file until it sees it; many times.
 

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The mirrortab: the mirrors of a host in a file, one a line, the name and then the table line.
+
+Lives here: its grammar. A line that cannot be understood spoils no other. Does not know what is done with it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from diskulog.exits import UsageError
+from diskulog.mirrors import line, wish
+from diskulog.mirrors.line import MirrorLine
+
+DEFAULT_PATH: Final = Path("/etc/diskulog/mirrortab")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the file; ``line`` is None where ``problem`` says why."""
+
+    number: int
+    name: str
+    line: MirrorLine | None
+    problem: str = ""
+
+
+def parse(text: str) -> tuple[Entry, ...]:
+    """Read the file; empty lines and those that begin with # say nothing."""
+    entries: list[Entry] = []
+    for number, row in enumerate(text.split("\n"), start=1):
+        words = row.strip()
+        if words and not words.startswith("#"):
+            entry = _entry(number, words)
+            if any(entry.name == other.name for other in entries):
+                entry = Entry(number, entry.name, None, "the name is there twice; the first line counts")
+            entries.append(entry)
+    return tuple(entries)
+
+
+def _entry(number: int, words: str) -> Entry:
+    name, *table = words.split(maxsplit=1)
+    try:
+        wish.check_name(name)
+        found = line.parse("".join(table))
+    except UsageError as cause:
+        return Entry(number, name, None, str(cause))
+    if found.start_sectors:
+        return Entry(number, name, None, "begins at another sector than 0")
+    return Entry(number, name, found)
+
+
+def row(name: str, saved: MirrorLine) -> str:
+    """Return the line of the file for a mirror."""
+    return f"{name} {saved.text()}"

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A program for a guest with systemd: the daemon is a service, and a file system on a mirror is in use all the time.
+
+Lives here: the steps, one after the other, and what must be true after each. Does not know the VM around it
+(``test_systemd``), but that the units are installed, /dev/vda and /dev/vdb are blank legs, and /dev/vdc is a blank log.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.kernel.guest.rig import Mirror, run, until
+
+SERVICE = "diskulog.service"
+_MOUNT = "/home/mirror"  # below what ProtectHome would put something over
+_MIRROR = Mirror("inuse", ["/dev/vda", "/dev/vdb"], "/dev/vdc", "UUID-inuse", length=16 * 2048)
+# a service of its own, as a database would be: it is stopped before the file system is unmounted
+_WRITER = """
+[Service]
+Environment=LC_ALL=C
+ExecStart=/bin/sh -c 'while dd if=/dev/zero of={mount}/written bs=4k count=16 conv=notrunc,fsync 2>/dev/null; \
+do n=$((n + 1)); echo $n >/run/writes.new; mv /run/writes.new /run/writes; done; echo failed >/run/writes'
+[Unit]
+RequiresMountsFor={mount}
+"""
+
+
+def show(*properties: str, unit: str = SERVICE) -> list[str]:
+    found = dict(line.split("=", 1) for line in run("systemctl", "show", unit).splitlines() if "=" in line)
+    return [found[name] for name in properties]
+
+
+def main_pid() -> int:
+    return int(show("MainPID")[0])
+
+
+def worker() -> int:
+    """The supervisor's child; 0 while there is none."""
+    pid = main_pid()
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return 0
+    return int(children[0]) if children else 0
+
+
+def written() -> int:
+    return int(Path("/run/writes").read_text())
+
+
+def goes_on() -> None:
+    """Writes that began after now reach both legs."""
+    before = written()
+    until("writes go on", lambda: written() > before + 1)
+
+
+def complaints(since: int) -> list[str]:
+    words = ("timed out", "not found", "Attempting to contact", "Insufficient space", "blocked for more than")
+    return [line for line in run("dmesg").splitlines()[since:] if any(word in line for word in words)]
+
+
+def now() -> int:
+    return len(run("dmesg").splitlines())
+
+
+# -- the steps -----------------------------------------------------------------------------------------------------
+
+
+def at_boot_it_was_ready_before_any_file_system_could_be_mounted() -> None:
+    assert show("ActiveState", "SubState", "NRestarts") == ["active", "running", "0"]
+    ready, reached = (
+        int(show("ActiveEnterTimestampMonotonic", unit=unit)[0]) for unit in (SERVICE, "local-fs-pre.target")
+    )
+    assert 0 < ready <= reached
+    assert show("ActiveState", unit="diskulog-deactivate.service") == ["active"]
+    journal = run("journalctl", "-b", "-u", SERVICE, "-o", "cat")
+    assert "ready, version" in journal, journal
+    assert "cycle" not in run("journalctl", "-b", "_PID=1", "-o", "cat")
+    assert "diskulog:" in Path("/etc/group").read_text()
+    assert Path("/run/diskulog").stat().st_mode & 0o7777 == 0o755
+    limits = Path(f"/proc/{worker()}/limits").read_text()
+    assert "Max locked memory         unlimited" in limits, limits
+    assert Path(f"/proc/{worker()}/oom_score_adj").read_text() == "-1000\n"
+
+
+def a_start_returns_when_requests_are_answered() -> None:
+    run("systemctl", "stop", SERVICE)
+    assert show("ActiveState", "Result") == ["inactive", "success"]
+    run("systemctl", "start", SERVICE)
+    _MIRROR.options = "nosync"  # the legs are blank: they agree
+    _MIRROR.create()
+    assert _MIRROR.in_sync_count() == _MIRROR.region_count
+
+
+def a_file_system_on_a_mirror_is_in_use() -> None:
+    run("mkfs.ext4", "-q", _MIRROR.device)
+    Path(_MOUNT).mkdir()
+    run("mount", _MIRROR.device, _MOUNT)
+    Path("/run/writes").write_text("0\n")
+    Path("/run/systemd/system/writer.service").write_text(_WRITER.format(mount=_MOUNT))
+    run("systemctl", "daemon-reload")
+    run("systemctl", "start", "writer.service")
+    goes_on()
+
+
+def a_killed_worker_is_replaced() -> None:
+    before, main = worker(), main_pid()
+    os.kill(before, signal.SIGKILL)
+    until("a new worker", lambda: worker() not in (0, before))
+    goes_on()
+    assert main_pid() == main
+
+
+def a_restart_under_load_loses_no_request() -> None:
+    since, before = now(), main_pid()
+    for _ in range(2):
+        run("systemctl", "restart", SERVICE)
+        goes_on()
+    assert main_pid() != before
+    assert complaints(since) == []
+    assert show("NRestarts") == ["0"]
+
+
+def a_killed_daemon_comes_back() -> None:
+    before = main_pid()
+    os.kill(before, signal.SIGKILL)
+    until("a new daemon", lambda: main_pid() not in (0, before) and show("ActiveState") == ["active"])
+    goes_on()
+    assert show("NRestarts") == ["1"]
+
+
+def a_worker_that_hangs_is_replaced_by_the_supervisor() -> None:
+    before, main = worker(), main_pid()
+    os.kill(before, signal.SIGSTOP)
+    until("a new worker", lambda: worker() not in (0, before))
+    goes_on()
+    assert main_pid() == main
+
+
+def a_supervisor_that_hangs_is_replaced_by_systemd() -> None:
+    before = main_pid()
+    os.kill(before, signal.SIGSTOP)
+    until("a new daemon", lambda: main_pid() not in (0, before) and show("ActiveState") == ["active"])
+    goes_on()
+    assert "watchdog" in run("journalctl", "-b", "_PID=1", "-u", SERVICE, "-o", "cat").lower()
+
+
+def the_machine_is_switched_off_with_the_mirror_in_use() -> None:
+    goes_on()
+    run("systemctl", "poweroff", "--no-block")
+    time.sleep(600)  # until we are stopped
+
+
+STEPS: list[Callable[[], None]] = [
+    at_boot_it_was_ready_before_any_file_system_could_be_mounted,
+    a_start_returns_when_requests_are_answered,
+    a_file_system_on_a_mirror_is_in_use,
+    a_killed_worker_is_replaced,
+    a_restart_under_load_loses_no_request,
+    a_killed_daemon_comes_back,
+    a_worker_that_hangs_is_replaced_by_the_supervisor,
+    a_supervisor_that_hangs_is_replaced_by_systemd,
+    the_machine_is_switched_off_with_the_mirror_in_use,
+]
+
+
+def tell(step: Callable[[], None], seconds: float, wrong: str) -> None:
+    print(json.dumps({"step": step.__name__, "seconds": round(seconds, 1), "wrong": wrong}), flush=True)
+
+
+def main() -> None:
+    for step in STEPS[:-1]:
+        begun = time.monotonic()
+        try:
+            step()
+        except (AssertionError, OSError, ValueError, subprocess.SubprocessError):
+            tell(step, time.monotonic() - begun, traceback.format_exc() + run("journalctl", "-b", "-n", "60"))
+        else:
+            tell(step, time.monotonic() - begun, "")
+    STEPS[-1]()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+import pytest
+
+from diskulog.mirrors import tab
+
+LINE = "0 8 mirror userspace 4 u disk /dev/l 8 2 /dev/a 0 /dev/b 0 1 handle_errors"
+
+
+def test_lines_and_what_says_nothing():
+    entries = tab.parse(f"# mirrors\n\n  home\t{LINE}  \r\n   # more\nswap {LINE}")
+    assert [(entry.number, entry.name, entry.problem) for entry in entries] == [(3, "home", ""), (5, "swap", "")]
+    assert entries[0].line.text() == LINE
+    assert tab.row("home", entries[0].line) == f"home {LINE}"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("home", "not the table line"),
+        ("home 0 8 linear 8:0 0", "not the table line"),
+        ("a/b " + LINE, "the name of a mirror"),
+        ("home 0 8 mirror userspace 9 u", "cannot be understood"),
+        ("home 8" + LINE[1:], "begins at another sector"),
+        ("first " + LINE, "twice"),
+    ],
+)
+def test_a_line_that_is_none_spoils_no_other(row, said):
+    first, bad, last = tab.parse(f"first {LINE}\n{row}\nlast {LINE}\n")
+    assert (first.problem, last.problem) == ("", "")
+    assert bad.line is None
+    assert bad.number == 2
+    assert said in bad.problem
+
+
+def test_an_empty_file():
+    assert tab.parse("") == ()
