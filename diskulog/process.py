@@ -13,6 +13,8 @@ import signal
 import socket
 import struct
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -178,3 +180,20 @@ def notify(message: str, *descriptors: int) -> None:
                 sock.send(message.encode())
     except OSError:
         pass
+
+
+@contextmanager
+def needing_no_io() -> Iterator[None]:
+    """Keep every page of this process in memory, and the kernel from writing others out to give it some.
+
+    For as long as a mirror is suspended: a page may lie on it, or be written to it. Raises OSError.
+    """
+    _check(_libc.prctl(_PR_SET_IO_FLUSHER, 1, 0, 0, 0), "PR_SET_IO_FLUSHER")
+    try:
+        _check(_libc.mlockall(_MCL_CURRENT_AND_FUTURE), "mlockall")
+        try:
+            yield
+        finally:
+            _libc.munlockall()
+    finally:
+        _libc.prctl(_PR_SET_IO_FLUSHER, 0, 0, 0, 0)

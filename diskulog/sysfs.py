@@ -26,11 +26,15 @@ def holders(device_number: int) -> tuple[str, ...]:
 
 
 def _with_dm_name(path: Path) -> str:
+    name = _dm_name(path)
+    return path.name if name is None else f"{path.name} ({name})"
+
+
+def _dm_name(path: Path) -> str | None:
     try:
-        name = (path / "dm" / "name").read_text(errors="replace").strip()
+        return (path / "dm" / "name").read_text(errors="replace").strip()
     except OSError:
-        return path.name
-    return f"{path.name} ({name})"
+        return None
 
 
 def loops() -> tuple[tuple[str, str], ...]:
@@ -46,6 +50,29 @@ def node(number: str) -> str | None:
     """Return the device node of ``major:minor``; None where there is no such device. /dev/block would need udev."""
     folder = SYS_BLOCK / number
     return f"/dev/{folder.resolve().name.replace('!', '/')}" if folder.exists() else None
+
+
+def below(device_number: int) -> frozenset[str]:
+    """Name everything that a block device stands on, at any depth: mapped devices by dm's name, others as the kernel's.
+
+    A partition stands on its disk.
+    """
+    found = [(SYS_BLOCK / f"{os.major(device_number)}:{os.minor(device_number)}").resolve()]
+    for path in found:  # grows while it is walked
+        with suppress(OSError):
+            found += [each for each in map(Path.resolve, (path / "slaves").iterdir()) if each not in found]
+        if (path / "partition").exists() and path.parent not in found:
+            found.append(path.parent)
+    return frozenset(_dm_name(path) or path.name for path in found[1:])
+
+
+def dm_holders(device_number: int) -> tuple[str, ...]:
+    """Name the devices that are built on a block device: mapped ones by dm's name, others as the kernel's."""
+    folder = SYS_BLOCK / f"{os.major(device_number)}:{os.minor(device_number)}" / "holders"
+    try:
+        return tuple(_dm_name(path) or path.name for path in sorted(folder.iterdir()))
+    except OSError:
+        return ()
 
 
 def boot_id() -> bytes:

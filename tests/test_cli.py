@@ -35,6 +35,7 @@ COMMANDS = (
         "doctor",
     ),
     *(f"mirror {word}" for word in ("create", "list", "save", "assemble", "remove")),
+    *("migrate", "replace-log"),
 )
 READERS = (("inspect",), ("inspect", "--json"), ("inspect", "--map"), ("adopt", "--dry-run"))
 ROOT = Path(__file__).parent.parent

@@ -91,7 +91,7 @@ PLANTED = {
     "an image is read for ever": ("image", image, "_refuse", _spin, "Hang"),
     "a host's name moves the cursor": ("image", text, "printable", str, "moves the cursor"),
     "an image that is no log ends in the wrong code": ("inspect", exits, "_BY_CLASS", (), "exit code 5"),
-    "a value of the wrong type has no reason": ("config", config, "_first_reason", lambda _: {}[0], "KeyError"),
+    "a value of the wrong type has no reason": ("config", config, "_reason", lambda _: {}[0], "KeyError"),
 }
 
 

@@ -88,6 +88,7 @@ READING_SIDE = [
     "diskulog.replay",
     "diskulog.control",
     "diskulog.metrics",
+    "diskulog.moving",
 ]
 COMMAND_LINE = ["diskulog.cli", "diskulog.commands", "diskulog.failures", "typer"]
 
@@ -114,12 +115,27 @@ MUST_NOT = {
             "mirrors",
             "control",
             "metrics",
+            "moving",
+            "dm",
         ]
+    ],
+    # it reads and writes logs as the forensic side does, and asks the daemon through its socket like anybody
+    "moving": [
+        f"diskulog.{name}"
+        for name in [*DAEMON_SIDE, "trace", "replay", "config"]
+        if name not in ("ctr", "errors", "ondisk", "units", "process")
+    ]
+    + ["pyroute2", "threading", "subprocess", *COMMAND_LINE],
+    "dm": [
+        *(f"diskulog.{name}" for name in DAEMON_SIDE if name != "errors"),
+        "subprocess",
+        *READING_SIDE,
+        *COMMAND_LINE,
     ],
     # the daemon is asked through its socket, and knows nothing of who asks
     "control": [
         f"diskulog.{name}"
-        for name in [*DAEMON_SIDE, "trace", "replay", "metrics", "config"]
+        for name in [*DAEMON_SIDE, "trace", "replay", "metrics", "moving", "config"]
         if name not in ("errors", "units")
     ]
     + ["pyroute2", "threading", *COMMAND_LINE],
@@ -208,6 +224,12 @@ MUST_NOT_ALSO = {
     "metrics.families": [*WORLD, "diskulog.forensic", "diskulog.control.client", "diskulog.control.mirrors"],
     "metrics.exposition": [*WORLD, "diskulog.control"],
     "metrics.web": ["pydantic", "pathlib", "diskulog.control"],
+    # one door to the log devices, one to everybody who is asked, one that does; the rest decides
+    **{
+        f"moving.{name}": [*WORLD, "diskulog.dm", "diskulog.control", "diskulog.forensic.writing", "diskulog.process"]
+        for name in ("table", "medium", "situation", "refusals", "plan")
+    },
+    "moving.logs": ["diskulog.dm", "diskulog.control", "subprocess"],
     **{f"forensic.{name}": WORLD for name in ("raw", "density", "chart", "picture", "svg", "png", "font", "text")},
 }
 # imported by the command line, and by it inside a function only: `diskulog inspect` must not load a socket
@@ -226,6 +248,8 @@ LAZY = {
         "diskulog.neighbours",
         "diskulog.control",
         "diskulog.metrics",
+        "diskulog.moving.look",
+        "diskulog.moving.run",
         "diskulog.forensic.model",
         "diskulog.forensic.raw",
         "diskulog.forensic.picture",

@@ -148,6 +148,21 @@ class TestIoPath:
         assert failed.value.errno == errno.EPERM
 
 
+class TestNeedingNoIo:
+    def test_it_lasts_as_long_as_it_is_needed(self, monkeypatch):
+        libc = Libc()
+        monkeypatch.setattr(process, "_libc", libc)
+        with pytest.raises(ZeroDivisionError), process.needing_no_io():
+            libc.calls.append(1 // 0 if libc.calls == [("prctl", 57, 1, 0, 0, 0), ("mlockall", 3)] else libc.calls)
+        assert libc.calls[2:] == [("munlockall",), ("prctl", 57, 0, 0, 0, 0)]
+
+    @pytest.mark.parametrize("call", ["prctl", "mlockall"])
+    def test_what_fails_is_named(self, monkeypatch, call):
+        monkeypatch.setattr(process, "_libc", Libc(**{call: errno.EPERM}))
+        with pytest.raises(OSError, match="Operation not permitted"), process.needing_no_io():
+            pass
+
+
 class TestClaim:
     def test_the_directory_is_made_and_a_second_daemon_is_refused(self, tmp_path):
         run = tmp_path / "run" / "diskulog"

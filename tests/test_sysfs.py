@@ -29,3 +29,25 @@ def test_boot_id(tmp_path, monkeypatch):
     assert sysfs.boot_id() == bytes(range(16))
     (tmp_path / "boot_id").write_text("nonsense\n")
     assert sysfs.boot_id() == bytes(16)
+
+
+def test_what_a_device_stands_on_is_found_at_any_depth(tmp_path, monkeypatch):
+    monkeypatch.setattr(sysfs, "SYS_BLOCK", tmp_path)
+    devices = tmp_path / "devices"
+    for name in ("dm-1", "dm-2"):
+        (devices / name / "dm").mkdir(parents=True)
+        (devices / name / "dm" / "name").write_text(f"m{name[-1]}\n")
+        (devices / name / "slaves").mkdir()
+    part = devices / "sda" / "sda1"
+    (part / "holders").mkdir(parents=True)
+    (part / "partition").touch()
+    (devices / "dm-1" / "slaves" / "dm-2").symlink_to(devices / "dm-2")
+    (devices / "dm-2" / "slaves" / "sda1").symlink_to(part)
+    (part / "holders" / "dm-2").symlink_to(devices / "dm-2")
+    for number, device in (("253:1", devices / "dm-1"), ("8:1", part)):
+        (tmp_path / number).symlink_to(device)
+    assert sysfs.below(os.makedev(253, 1)) == {"m2", "sda1", "sda"}
+    assert sysfs.below(os.makedev(8, 1)) == {"sda"}
+    assert sysfs.below(os.makedev(8, 2)) == frozenset()
+    assert sysfs.dm_holders(os.makedev(8, 1)) == ("m2",)
+    assert sysfs.dm_holders(os.makedev(8, 2)) == ()

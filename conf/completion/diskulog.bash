@@ -22,6 +22,7 @@ _diskulog() {
 	done
 	case "$command $prev" in
 	'inspect --units') words='regions sectors bytes' ;;
+	'migrate --to') words='kernel diskulog' ;;
 	'diff --since' | \
 		'doctor --config' | \
 		'events --socket' | \
@@ -29,8 +30,11 @@ _diskulog() {
 		'inspect --png' | \
 		'metrics --textfile' | \
 		'metrics --socket' | \
+		'migrate --log' | \
+		'migrate --socket' | \
 		'mirror assemble --file' | \
 		'mirror create --log' | \
+		'replace-log --socket' | \
 		'replay --out-image' | \
 		'replay --config' | \
 		'serve --config' | \
@@ -56,6 +60,7 @@ _diskulog() {
 		'mark --bytes' | \
 		'metrics --interval' | \
 		'metrics --listen' | \
+		'migrate --uuid' | \
 		'mirror assemble --wait' | \
 		'mirror create --uuid' | \
 		'mirror create --region-size' | \
@@ -81,7 +86,7 @@ _diskulog() {
 		'watch --count') return ;; # only the user knows
 	*)
 		case $command in
-		'') words='adopt check config diff doctor dump events format inspect mark metrics mirror repair replay restore serve status table trace verify wait watch --version --help' ;;
+		'') words='adopt check config diff doctor dump events format inspect mark metrics migrate mirror repair replace-log replay restore serve status table trace verify wait watch --version --help' ;;
 		adopt) [[ $cur == -* ]] && words='--uuid --yes --dry-run --help' ;;
 		check) [[ $cur == -* ]] && words='--json --quiet --help' ;;
 		'config check') [[ $cur == -* ]] && words='--help' ;;
@@ -94,12 +99,14 @@ _diskulog() {
 		inspect) [[ $cur == -* ]] && words='--json --limit --units --map --raw --svg --png --region-size --offset --rate --schema --help' ;;
 		mark) [[ $cur == -* ]] && words='--regions --sectors --bytes --all --yes --dry-run --help' ;;
 		metrics) words='--textfile --interval --listen --yes-it-is-public --socket --help' ;;
+		migrate) [[ $cur == -* ]] && words='--to --log --uuid --overwrite --yes --dry-run --socket --help' ;;
 		'mirror assemble') [[ $cur == -* ]] && words='--file --wait --dry-run --help' ;;
 		'mirror create') [[ $cur == -* ]] && words='--log --core --uuid --region-size --length --keep-log --sync --nosync --plain --yes --dry-run --help' ;;
 		'mirror list') words='--json --help' ;;
 		'mirror remove') [[ $cur == -* ]] && words='--all --dry-run --help' ;;
 		'mirror save') [[ $cur == -* ]] && words='--help' ;;
 		repair) [[ $cur == -* ]] && words='--uuid --write --overwrite --yes --help' ;;
+		replace-log) [[ $cur == -* ]] && words='--overwrite --yes --dry-run --socket --help' ;;
 		replay) [[ $cur == -* ]] && words='--uuid --step --json --limit --out-image --config --help' ;;
 		restore) [[ $cur == -* ]] && words='--overwrite --yes --dry-run --help' ;;
 		serve) words='--config --help' ;;

@@ -56,6 +56,20 @@ def opened(name: str, *, write: bool) -> Iterator[FileSource]:
         raise RefusedError(name, f"is in use{_holders(name)}", "deactivate the mirror first") from cause
 
 
+@contextmanager
+def held(name: str) -> Iterator[FileSource]:
+    """Open a log that dm holds, for a mirror that is suspended: nobody else writes it then.
+
+    Raises:
+        UsageError, DeviceError: as ``source.opened``.
+    """
+    with source.opened(name, os.O_RDWR) as log:
+        assert isinstance(log, FileSource)  # a device's own name
+        if log.is_block:
+            log.bypass_cache()
+        yield log
+
+
 def _holders(name: str) -> str:
     found = sysfs.holders(os.stat(name).st_rdev)  # noqa: PTH116 - a device name, not a place in a tree
     return f", held by {', '.join(found)}" if found else " (mounted, or opened by a program for itself)"
@@ -101,14 +115,23 @@ def _stands_on(loop: str, backing: str, fd: int) -> bool:
     return struct.unpack_from("=QQ", told) == (found.st_dev, found.st_ino)
 
 
+def write_sector(log: FileSource, offset_bytes: int, sector: bytes) -> None:
+    """Replace a sector and make it durable.
+
+    Raises:
+        DeviceError: when the device fails.
+    """
+    _write(log, offset_bytes, sector)
+    _flush(log)
+
+
 def write_extension(log: FileSource, sector: bytes) -> None:
     """Replace a log's extension and make it durable.
 
     Raises:
         DeviceError: when the device fails.
     """
-    _write(log, ondisk.EXTENSION_OFFSET_BYTES, sector)
-    _flush(log)
+    write_sector(log, ondisk.EXTENSION_OFFSET_BYTES, sector)
 
 
 def write_log(log: FileSource, image: Image) -> Image:

@@ -7,6 +7,7 @@ Lives here: the way from the control socket to families. Does not know who wants
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from diskulog.control import client, mirrors, model
 from diskulog.control.model import Log
@@ -14,10 +15,12 @@ from diskulog.errors import DiskulogError
 from diskulog.metrics import families
 from diskulog.metrics.families import Family
 
+WAIT_SECONDS: Final = 5.0  # Prometheus gives a scrape ten: a daemon that hangs must be told before that
+
 
 def once(socket: Path) -> tuple[Family, ...]:
     """Ask now; raises as the client does."""
-    answer = model.answer(client.status(socket))
+    answer = model.answer(client.status(socket, WAIT_SECONDS))
     return families.of_answer(answer, _mirror_name, time.time())
 
 

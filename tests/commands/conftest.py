@@ -37,6 +37,7 @@ def daemon(socket_path):
         yield made
 
 
+@pytest.fixture
 def host(tmp_path, monkeypatch):
     """A host with two legs and a log device, all zeros, and a daemon."""
     made = Host(tmp_path, monkeypatch)

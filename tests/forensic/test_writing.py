@@ -317,3 +317,17 @@ def test_what_lies_beside_is_kept(data, offset, block_bytes):
         assert os.pread(fd, 20000, 0) == before[:offset] + data + before[offset + len(data) :]
     finally:
         os.close(fd)
+
+
+@pytest.mark.loop
+def test_a_log_that_is_held_is_written_past_the_cache(loop_device, tmp_path):
+    device = loop_device(images.diskulog())
+    taken = os.open(device, os.O_RDONLY | os.O_EXCL)  # as dm does
+    try:
+        with writing.held(device) as log:
+            assert fcntl.fcntl(log.fd, fcntl.F_GETFL) & os.O_DIRECT
+            writing.write_sector(log, 0, b"x" * 512)
+            assert log.read(0, 512) == b"x" * 512
+    finally:
+        os.close(taken)
+    assert (tmp_path / "backing0").read_bytes()[:1024] == b"x" * 512 + bytes(images.diskulog()[512:1024])

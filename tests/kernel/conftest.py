@@ -21,11 +21,15 @@ _ON_ONE = {
     "test_clustered": "6.1",
     "test_crash_points": "6.12",
     "test_demo": "6.12",
+    "test_docs": "6.1",
     "test_losses": "6.12",
     "test_faults": "6.1",
     "test_isolation": "6.1",
     "test_kills": "6.1",
     "test_pressure": "6.1",
+    "test_privileges": "6.1",
+    "test_readme": "6.12",
+    "test_refusals": "6.1",
     "test_systemd": "6.12",
     "test_forensic": "6.12",
     "test_lvm": "6.1",
@@ -64,6 +68,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.kernel)
             # a loaded machine emulates slowly; on the host the VM's own time limit is the one that counts
             item.add_marker(pytest.mark.timeout(400 if _IN_GUEST else 0))
+    if not _IN_GUEST:
+        # the VMs work while everything else is run here; those that other tests start come when these have ended
+        items.sort(key=lambda item: 1 if _for_guest(item) else 2 if item.get_closest_marker("kernel") else 0)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if not _IN_GUEST and not session.config.option.collectonly:
+        _start_guests(session)
 
 
 class Guest:
@@ -111,18 +123,22 @@ _guests: dict[str, Guest] = {}
 
 def _guest_of(item: pytest.Item) -> Guest:
     kernel = item.callspec.params["kernel"]  # type: ignore[attr-defined]
-    if not _guests:
-        # all VMs at once: one processor each, and the tests of one wait while the other's run
-        names: dict[str, list[str]] = {}
-        for other in item.session.items:
-            if _for_guest(other):
-                names.setdefault(other.callspec.params["kernel"], []).append(other.nodeid)  # type: ignore[attr-defined]
-        base = item.config._tmp_path_factory.mktemp("vm", numbered=True)  # type: ignore[attr-defined]
-        for each, wanted in names.items():
-            directory = base / each
-            directory.mkdir()
-            _guests[each] = Guest(each, wanted, directory)
     return _guests[kernel]
+
+
+def _start_guests(session: pytest.Session) -> None:
+    # all VMs at once: one processor each
+    names: dict[str, list[str]] = {}
+    for item in session.items:
+        if _for_guest(item):
+            names.setdefault(item.callspec.params["kernel"], []).append(item.nodeid)  # type: ignore[attr-defined]
+    if not names:
+        return
+    base = session.config._tmp_path_factory.mktemp("vm", numbered=True)  # type: ignore[attr-defined]
+    for kernel, wanted in names.items():
+        directory = base / kernel
+        directory.mkdir()
+        _guests[kernel] = Guest(kernel, wanted, directory)
 
 
 @pytest.hookimpl(tryfirst=True)

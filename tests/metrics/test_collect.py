@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+import threading
 import time
 
 import pytest
@@ -44,6 +45,18 @@ def test_a_daemon_that_comes_and_goes_is_told_once_each_time(path):
     assert len(told) == 3
     assert str(path) in told[0]
     assert told[1] == f"the daemon answers at {path}"
+
+
+def test_a_daemon_that_hangs_is_not_waited_for_long(path, monkeypatch):
+    assert collect.WAIT_SECONDS < 10  # what Prometheus gives a scrape where nobody says otherwise
+    monkeypatch.setattr(collect, "WAIT_SECONDS", 0.05)
+    over = threading.Event()
+    told = []
+    with fake_control.serving(path) as daemon:
+        daemon.answering = lambda *_: over.wait(60)
+        assert values(collect.always(path, told.append)())["diskulog_up"] == 0
+        over.set()
+    assert "hangs" in told[0]
 
 
 def test_once_fails(path):

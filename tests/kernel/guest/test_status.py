@@ -14,7 +14,7 @@ from diskulog.control import client, model
 from tests.kernel.guest.rig import Daemon, Mirror, diskulog, forget, run, switch, until
 
 SOCKET = Path("/run/diskulog/control.sock")
-THROTTLE = Path("/sys/module/dm_mirror/parameters/raid1_resync_throttle")
+DELAY_MS = 30
 WRITTEN = [3, 7, 8, 9, 40]
 NOBODY = 65534
 
@@ -48,11 +48,15 @@ def number(device: str) -> str:
 
 
 @pytest.fixture
-def slow_resync() -> Iterator[None]:
-    before = THROTTLE.read_text()
-    THROTTLE.write_text("1")
-    yield
-    THROTTLE.write_text(before)
+def slow_leg(mirror: Mirror) -> Iterator[str]:
+    """A second leg each of whose writes takes its time, so that a resync takes seconds on any machine."""
+    run("modprobe", "dm-delay")
+    leg, length = mirror.legs[1], mirror.length
+    run("dmsetup", "create", "slow", "--table", f"0 {length} delay {leg} 0 0 {leg} 0 {DELAY_MS}")
+    mirror.legs[1] = "/dev/mapper/slow"
+    yield leg
+    forget(mirror.name)
+    forget("slow")
 
 
 @pytest.fixture
@@ -113,7 +117,7 @@ def test_a_mirrors_life_as_its_daemon_tells_it(mirror: Mirror, daemon: Daemon) -
     assert events_until("destroyed", mirror.uuid)[-9:] == [*life, "suspended", "destroyed"]
 
 
-def test_a_resync_is_watched_and_waited_for(mirror: Mirror, slow_resync: None, daemon: Daemon) -> None:
+def test_a_resync_is_watched_and_waited_for(mirror: Mirror, slow_leg: str) -> None:
     mirror.region_size = 16
     mirror.create()
     until("it is under way", lambda: log_of(mirror)["resync"])
@@ -130,7 +134,7 @@ def test_a_resync_is_watched_and_waited_for(mirror: Mirror, slow_resync: None, d
     assert code == 1
     assert said.startswith(f"diskulog: not in sync after 0 s: {mirror.name} (")
     assert re.search(r"resync: +\[[#.]{20}\]", diskulog("status", mirror.name)[1])
-    THROTTLE.write_text("100")
+    switch("slow", f"0 {mirror.length} linear {slow_leg} 0")
     assert diskulog("wait", "--synced", "--timeout", "120")[0] == 0
     assert mirror.in_sync_count() == mirror.region_count
     assert log_of(mirror)["resync"] is None
@@ -159,11 +163,16 @@ def test_a_log_that_fails_under_a_mirror_that_does_not_handle_errors(mirror: Mir
 
 def test_who_may_not_ask_and_when_nobody_answers(daemon: Daemon) -> None:
     assert diskulog("status")[0] == 0
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(NOBODY)
     os.seteuid(NOBODY)
     try:
         code, said = diskulog("status")
     finally:
         os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
     assert code == 7
     assert "permission denied: be root, or in the socket's group" in said
     daemon.stop()

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What ``migrate`` and ``replace-log`` have in common: look, say, ask, do, say.
+
+Lives here: what is printed, and when. Does not know what a move comes to.
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diskulog.commands import console
+
+if TYPE_CHECKING:
+    from diskulog.moving.look import Doors
+    from diskulog.moving.plan import Plan
+    from diskulog.moving.situation import Situation, Target
+
+Mirror = Annotated[str, typer.Argument(metavar="MIRROR", show_default=False)]
+
+
+@contextmanager
+def doors_of(socket: Path | None) -> Iterator["Doors"]:
+    """Lend whoever is to be asked: dm, and the daemon at its socket."""
+    from diskulog import dm
+    from diskulog.commands.asking import socket_path
+    from diskulog.moving import look
+
+    path = socket_path(socket)
+    with dm.opened() as mapper:
+        yield look.Doors(mapper, lambda: look.served(path))
+
+
+def fresh_uuid() -> str:
+    """Return a uuid for a mirror that never had one."""
+    return f"diskulog-{uuid.uuid4()}"
+
+
+def move(doors: "Doors", found: "Situation", target: "Target", *, yes: bool, dry_run: bool) -> None:
+    """Plan a move, ask, and carry it out."""
+    from diskulog.moving import logs, plan, run
+
+    made = plan.plan(found, target)
+    for note in made.notes if made.steps else ():
+        console.complain(f"warning: {made.name}: {note}")
+    if made.steps and found.new and not found.new.holders:
+        logs.check_free(found.new.node)
+    if not made.steps:
+        console.say(made.name, made.summary)
+        return
+    if dry_run:
+        console.say(made.name, f"{made.summary} (dry run, nothing changed)")
+        console.emit("".join(f"  {line}\n" for line in _steps(made)))
+        return
+    if not yes:
+        console.ask(made.name, made.summary)
+    for note in run.perform(made, doors):
+        console.complain(f"warning: {made.name}: {note}")
+    console.say(made.name, f"done: {made.summary}; from now on its table is")
+    console.say(made.name, made.new.line())
+
+
+def _steps(made: "Plan") -> list[str]:
+    from diskulog.forensic.text import printable
+
+    steps = [f"{number}. {step.value}" for number, step in enumerate(made.steps, 1)]
+    return [*steps, printable(f"new table: {made.new.line()}")]

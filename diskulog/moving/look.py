@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How a mirror stands before it moves: its tables, its legs, its logs, the daemon.
+
+Lives here: whom to ask what, in an order in which nothing hangs. Decides nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from diskulog import dm
+from diskulog.control import client, model
+from diskulog.dm import Mapper
+from diskulog.errors import RefusedError
+from diskulog.exits import NoDaemonError
+from diskulog.moving import logs, table
+from diskulog.moving.situation import Served, Situation
+from diskulog.moving.table import Kind, Table
+
+_OLD_SECONDS: Final = 10.0  # of figures that the daemon's worker writes every second
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Who is asked: dm, the daemon for its logs, the host for a device's node and number."""
+
+    mapper: Mapper
+    served: Callable[[], tuple[Served, ...]]
+    node: Callable[[str], str] = logs.node
+    number_of: Callable[[str], str] = logs.number_of
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the kernel says of a mirror: a letter for each leg, one for the log, and how many regions are in sync."""
+
+    legs: str
+    log_letter: str
+    in_sync_count: int
+
+
+def served(socket: Path) -> tuple[Served, ...]:
+    """Return the logs of the daemon that answers there.
+
+    Raises:
+        NoDaemonError: when none does, or its worker does not.
+        DiskulogError: as ``client.status``.
+    """
+    answer = model.answer(client.status(socket))
+    age_seconds = answer.daemon.age_seconds
+    if answer.daemon.worker_pid is None or age_seconds is None or age_seconds > _OLD_SECONDS:
+        raise NoDaemonError(
+            f"control socket {socket}: the daemon's worker does not answer just now; look at the daemon's log"
+        )
+    return tuple(Served(log.uuid, log.log_device, log.state, log.health) for log in answer.logs)
+
+
+def status(mapper: Mapper, name: str) -> Status:
+    """Ask the kernel how a mirror stands. Where its log is in user space the daemon must be known to answer.
+
+    Raises:
+        RefusedError: when the answer is no mirror's.
+        DiskulogError: as ``Mapper.status``.
+    """
+    text = mapper.status(name)
+    words = text.split()
+    try:
+        ratio = 4 + int(words[3])  # behind the legs' names
+        return Status(words[ratio + 2], words[-1], int(words[ratio].partition("/")[0]))
+    except (ValueError, IndexError) as cause:
+        raise RefusedError(name, f"its status cannot be understood: {text}", "look at 'dmsetup status'") from cause
+
+
+def situation(doors: Doors, name: str, to: Kind | None, device: str | None, fresh_uuid: str) -> Situation:
+    """Look at a mirror that is to go to a log of this kind, or of its own, on ``device`` or where its log is.
+
+    Raises:
+        RefusedError: when it is no mirror with a log on a device.
+        NoDaemonError: when a daemon is needed and none answers.
+        DiskulogError: when something cannot be asked or read.
+    """
+    mapper = doors.mapper
+    name = name.removeprefix(dm.PREFIX)
+    info = mapper.info(name)
+    if not info.has_table:
+        raise RefusedError(name, "has no table", "name a mirror that is active")
+    live = table.parse(name, mapper.table(name), doors.number_of)
+    # before anything else is asked: with its log in user space and no daemon, a status would hang for good
+    known = doors.served() if Kind.DISKULOG in (live.log.kind, to) else ()
+    waiting, strange = _waiting(doors, name) if info.has_inactive else (None, False)
+    stands = status(mapper, name)
+    in_cache = live.log.kind is Kind.DISKULOG and not info.suspended
+    return Situation(
+        name=name,
+        dm_uuid=info.uuid,
+        suspended=info.suspended,
+        read_only=info.read_only,
+        table=live,
+        waiting=waiting,
+        strange=strange,
+        legs=stands.legs,
+        log_letter=stands.log_letter,
+        served=known,
+        old=logs.readable(doors.node(live.log.number), direct=not in_cache),
+        new=logs.look(doors.node(doors.number_of(device))) if device else None,
+        fresh_uuid=fresh_uuid,
+    )
+
+
+def _waiting(doors: Doors, name: str) -> tuple[Table | None, bool]:
+    try:
+        return table.parse(name, doors.mapper.table(name, inactive=True), doors.number_of), False
+    except RefusedError:
+        return None, True

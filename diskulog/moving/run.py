@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Carries a plan out, and goes back to the old table where a step fails.
+
+Lives here: the steps as calls, what is undone, that nothing disturbs a mirror that is suspended. Decides nothing, and
+prints nothing.
+"""
+
+import errno as errnos
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from bitarray import bitarray
+
+from diskulog import process
+from diskulog.errors import DeviceError, DiskulogError, RefusedError
+from diskulog.moving import logs, look, table
+from diskulog.moving.logs import Retirement
+from diskulog.moving.look import Doors
+from diskulog.moving.plan import AT_EASE, Plan, Step
+from diskulog.moving.table import WHO, Kind
+
+_PAUSE_SECONDS: Final = 0.02
+_REST_SECONDS: Final = 10.0
+_CONFIRM_SECONDS: Final = 30.0
+_POSTPONED: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
+
+
+@dataclass
+class Job:
+    """A plan under way."""
+
+    plan: Plan
+    doors: Doors
+    bits: bitarray | None = None
+    retirement: Retirement | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The mirror's."""
+        return self.plan.name
+
+    @property
+    def old_node(self) -> str:
+        """What to open for the old log."""
+        return self.doors.node(self.plan.old.log.number)
+
+    @property
+    def new_node(self) -> str:
+        """What to open for the new log."""
+        return self.doors.node(self.plan.new.log.number)
+
+
+def perform(plan: Plan, doors: Doors) -> tuple[str, ...]:
+    """Carry out a plan, and return what is worth a word.
+
+    Raises:
+        RefusedError, DeviceError: a step failed; the message says what became of the mirror.
+    """
+    job, step = Job(plan, doors), plan.steps[0]
+    with process.needing_no_io(), _postponed(_POSTPONED):
+        try:
+            for step in plan.steps:
+                with _postponed((signal.SIGINT,) if step not in AT_EASE else ()):
+                    _DO[step](job)
+        except (Exception, KeyboardInterrupt) as cause:
+            with _postponed((signal.SIGINT,)):
+                outcome = _after_failure(job, step)
+            raise _failure(plan.name, cause, outcome) from cause
+    return tuple(job.notes)
+
+
+@contextmanager
+def _postponed(numbers: tuple[signal.Signals, ...]) -> Iterator[None]:
+    """Let signals wait: whoever goes away now would leave the mirror suspended."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# -- the steps ---------------------------------------------------------------------------------------------------------
+
+
+def _clear(job: Job) -> None:
+    job.doors.mapper.clear(job.name)
+
+
+def _prepare(job: Job) -> None:
+    logs.prepare(job.new_node, job.plan.new)
+
+
+def _load(job: Job) -> None:
+    job.doors.mapper.load(job.name, job.plan.new.line(), read_only=job.plan.read_only)
+
+
+def _suspend(job: Job) -> None:
+    job.doors.mapper.suspend(job.name)
+
+
+def _settle(job: Job) -> None:
+    # The kernel's mirror may still write its log after the suspend, from a thread that nobody waits for: the clears of
+    # what fell idle last. Such a write behind the back of the next log would undo marks. When all that is in sync is
+    # clean on the medium there is nothing left to clear.
+    end = time.monotonic() + _REST_SECONDS
+    before = None
+    while True:
+        bits = logs.clean_regions(job.name, job.old_node, job.plan.old)
+        in_sync_count = look.status(job.doors.mapper, job.name).in_sync_count
+        at_rest = bits.count() == in_sync_count
+        if at_rest and bits == before:
+            job.bits = bits
+            return
+        if time.monotonic() > end:
+            reason = f"its log does not come to rest: {in_sync_count} regions are in sync, {bits.count()} are clean"
+            raise RefusedError(job.name, reason, "look at the kernel's messages (dmesg)")
+        before = bits if at_rest else None
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _closed(job: Job) -> None:
+    job.bits = logs.clean_regions(job.name, job.old_node, job.plan.old)
+
+
+def _forget(job: Job) -> None:
+    nothing = bitarray(job.plan.new.region_count, endian="little")
+    logs.store(job.name, job.new_node, job.plan.new, nothing)
+
+
+def _copy(job: Job) -> None:
+    assert job.bits is not None
+    logs.store(job.name, job.new_node, job.plan.new, job.bits)
+
+
+def _release(job: Job) -> None:
+    logs.release(job.name, job.old_node, job.plan.old, job.plan.new)
+
+
+def _retire(job: Job) -> None:
+    try:
+        job.retirement = logs.retirement(job.name, job.old_node, job.plan.old)
+        logs.retire(job.retirement)
+    except DiskulogError as cause:
+        if not job.plan.failed:
+            raise
+        job.notes.append(
+            f"the old log on {job.plan.old.log.device} could not be taken out of use ({cause}): "
+            "never activate the mirror with it again, for what it calls clean is old; overwrite it when it works again"
+        )
+
+
+def _resume(job: Job) -> None:
+    job.doors.mapper.resume(job.name)
+
+
+def _confirm(job: Job) -> None:
+    end = time.monotonic() + _CONFIRM_SECONDS
+    while (state := _state(job)) != "live":
+        if state == "failed" or time.monotonic() > end:
+            raise RefusedError(
+                job.name,
+                f"its new log on {job.plan.new.log.device} is {state}",
+                f"look at the daemon's log or dmesg; 'diskulog replace-log {job.name} NEWDEV' gives it another one",
+            )
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _state(job: Job) -> str:
+    new = job.plan.new.log
+    if new.kind is Kind.KERNEL:
+        return "live" if look.status(job.doors.mapper, job.name).log_letter == "A" else "failed"
+    found = [each for each in job.doors.served() if (each.uuid, each.number) == (new.uuid, new.number)]
+    if any(each.failed for each in found):
+        return "failed"
+    return "live" if any(each.state == "live" for each in found) else "not live yet"
+
+
+_DO: Final[dict[Step, Callable[[Job], None]]] = {
+    Step.CLEAR: _clear,
+    Step.PREPARE: _prepare,
+    Step.LOAD: _load,
+    Step.SUSPEND: _suspend,
+    Step.SETTLE: _settle,
+    Step.CLOSED: _closed,
+    Step.FORGET: _forget,
+    Step.COPY: _copy,
+    Step.RELEASE: _release,
+    Step.RETIRE: _retire,
+    Step.RESUME: _resume,
+    Step.CONFIRM: _confirm,
+}
+
+# -- failure -----------------------------------------------------------------------------------------------------------
+
+
+def _after_failure(job: Job, step: Step) -> str:
+    """Go back to the old table as far as that can be, and say how the mirror stands."""
+    if step in (Step.CLEAR, Step.PREPARE):
+        return "the mirror was not touched"
+    if step is Step.CONFIRM:
+        return "the new table is in use"
+    try:
+        return _go_back(job)
+    except DiskulogError as error:
+        return f"and the mirror could not be brought back ({error}): try again, or 'dmsetup resume {job.name}'"
+
+
+def _go_back(job: Job) -> str:
+    mapper, plan = job.doors.mapper, job.plan
+    live = table.parse(job.name, mapper.table(job.name), job.doors.number_of)
+    info = mapper.info(job.name)
+    if not live.same_as(plan.old):  # it changed hands before it failed
+        if info.suspended:
+            mapper.resume(job.name)
+        return "the new table is in use"
+    if not plan.same_device and Step.RETIRE not in plan.steps:  # by an earlier try
+        return f"the old log is out of use already: try again, or 'dmsetup resume {job.name}' with the new table"
+    if job.retirement:
+        with suppress(DiskulogError):  # a log that failed, or one of diskulog's, which writes its extension itself
+            logs.retire(job.retirement, undo=True)
+    if info.has_inactive:
+        mapper.clear(job.name)
+    if info.suspended:
+        mapper.resume(job.name)
+    if not plan.same_device:
+        with suppress(DiskulogError):  # what was copied there grows old from now on
+            _forget(job)
+    return f"the mirror goes on with {WHO[plan.old.log.kind]} on {plan.old.log.device} as before"
+
+
+def _failure(name: str, cause: BaseException, outcome: str) -> DiskulogError:
+    text = "interrupted" if isinstance(cause, KeyboardInterrupt) else str(cause)
+    text = text.removeprefix(f"{name}: ")
+    if isinstance(cause, (RefusedError, KeyboardInterrupt)):
+        return RefusedError(name, text, outcome)
+    number = getattr(cause, "errno", None) or errnos.EIO
+    return DeviceError(f"{name}: {text}", OSError(number, outcome))

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Moves over a model of a host: every way, every stop, every fault."""
+
+import copy
+import errno
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from diskulog import ondisk
+from diskulog.errors import DeviceError, DiskulogError, RefusedError
+from diskulog.forensic import writing
+from diskulog.moving import run, table
+from diskulog.moving.plan import Step
+from diskulog.moving.table import Kind
+from tests.moving import host as hosts
+from tests.moving.host import COUNT, DIRTY, DISKULOG_LOG, KERNEL_LOG, NEW, OLD, Killed, line
+
+ALL = frozenset(range(COUNT))
+TRUTH = ALL - DIRTY  # a resync is under way
+
+# the live log, where to, whether the log failed
+MOVES = {
+    "kernel to diskulog": (KERNEL_LOG, Kind.DISKULOG, None, False),
+    "diskulog to kernel": (DISKULOG_LOG, Kind.KERNEL, None, False),
+    "kernel to diskulog elsewhere": (KERNEL_LOG, Kind.DISKULOG, NEW, False),
+    "diskulog to kernel elsewhere": (DISKULOG_LOG, Kind.KERNEL, NEW, False),
+    "kernel elsewhere": (KERNEL_LOG, Kind.KERNEL, NEW, False),
+    "diskulog elsewhere": (DISKULOG_LOG, Kind.DISKULOG, NEW, False),
+    "kernel, failed": (KERNEL_LOG, Kind.KERNEL, NEW, True),
+    "diskulog, failed": (DISKULOG_LOG, Kind.DISKULOG, NEW, True),
+}
+EACH = pytest.mark.parametrize(("log", "kind", "device", "failed"), MOVES.values(), ids=MOVES)
+
+
+class Ticks:
+    """Counts every step and every write of a sector, and ends the command, or fails it, at one of them."""
+
+    def __init__(self, monkeypatch, at=None, after=False, what=Killed):
+        self.count, self.at, self.after, self.what = 0, at, after, what
+        self.steps = []
+        write = writing._write
+        monkeypatch.setattr(writing, "_write", lambda *words, **more: self.tick(lambda: write(*words, **more)))
+        for step, do in list(run._DO.items()):
+            monkeypatch.setitem(run._DO, step, lambda job, do=do, step=step: self.step(step, lambda: do(job)))
+
+    def step(self, step, do):
+        self.steps.append(step)
+        self.tick(do)
+
+    def tick(self, do):
+        number, self.count = self.count, self.count + 1
+        if number == self.at and not self.after:
+            raise self.what
+        do()
+        if number == self.at:
+            raise self.what
+
+
+def tables(made):
+    return made.old.line(), made.new.line()
+
+
+def goes_on(host, made, killed=False):
+    """Write to the mirror that is in use, and cut the power: the log that is not in use must not be believed.
+
+    But for the copy that a killed command leaves on a device of which nobody was told.
+    """
+    if host.failed:
+        return
+    for region in (5, 6):
+        host.write_region(region)
+    old, new = tables(made)
+    host.safe_for(old, *(() if killed and host.live == old else (new,)))
+
+
+def branch(host):
+    """A copy of everything, to try what an administrator may do next."""
+    other = copy.copy(host)
+    other.folder = host.folder / "branch"
+    other.folder.mkdir(exist_ok=True)
+    other.truth, other.does, other.faults = set(host.truth), [], {}
+    for number in (OLD, NEW):
+        shutil.copy(host.path(number), other.path(number))
+    return other
+
+
+@EACH
+def test_a_move_keeps_what_is_known(host, log, kind, device, failed):
+    mirror = host(log, TRUTH, failed=failed)
+    target = mirror.target(kind, device, failed)
+    made = mirror.plan(target)
+    assert mirror.move(target) == ()
+    assert (mirror.live, mirror.waiting, mirror.suspended, mirror.failed) == (made.new.line(), "", False, False)
+    assert mirror.truth == (set() if failed else TRUTH)  # nothing that was clean is resynced
+    assert mirror.now.log.number == (device or OLD)
+    mirror.safe_for(*tables(made))
+    goes_on(mirror, made)
+    if not failed:
+        assert mirror.plan(target).steps == ()
+
+
+@EACH
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_any_moment_either_log_can_take_the_mirror(host, log, kind, device, failed, after, monkeypatch):
+    at = 0
+    while True:
+        mirror = host(log, TRUTH, failed=failed)
+        target = mirror.target(kind, device, failed)
+        made = mirror.plan(target)
+        with monkeypatch.context() as patch:
+            Ticks(patch, at, after)
+            try:
+                mirror.move(target)
+                break  # every stop was tried
+            except Killed:
+                pass
+        mirror.safe_for(*tables(made))  # the power fails as well
+        # 'dmsetup resume'
+        resumed = branch(mirror)
+        resumed.resume("m")
+        assert not resumed.failed or (failed and resumed.live == made.old.line())
+        assert resumed.truth == TRUTH or failed or resumed.now.log.kind is Kind.KERNEL
+        goes_on(resumed, made, killed=True)
+        # 'dmsetup clear' and 'dmsetup resume'
+        cleared = branch(mirror)
+        cleared.clear("m")
+        cleared.resume("m")
+        assert not cleared.failed or failed
+        goes_on(cleared, made, killed=True)
+        # the same command again
+        again = branch(mirror)
+        same = replaced(target, again)
+        refusal = again.refusal(same)
+        if "no table waits" in refusal:
+            assert "'dmsetup resume m' first" in refusal
+            again.resume("m")
+            assert again.live == made.old.line()
+            refusal = again.refusal(same)
+        # half of a copy in the kernel's format says nothing of whose it is
+        assert refusal == "" or refusal.endswith("say --overwrite")
+        again.move(replace(same, overwrite=bool(refusal)))
+        assert (again.live, again.suspended, again.failed) == (at_new(made, again), False, False)
+        assert again.truth == (set() if failed else TRUTH)
+        goes_on(again, made)
+        at += 1
+    assert at >= 5
+
+
+def replaced(target, host):
+    """The same target on another branch, whose files have other names."""
+    return target if target.number is None else host.target(target.kind, target.number, target.failed)
+
+
+def at_new(made, host):
+    return host.live if table.parse("m", host.live, host.number_of).same_as(made.new) else made.new.line()
+
+
+@EACH
+@pytest.mark.parametrize("what", [OSError, KeyboardInterrupt], ids=["fails", "Ctrl-C"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_whatever_fails_the_old_table_stays(host, log, kind, device, failed, what, after, monkeypatch):
+    at, outcomes = 0, set()
+    while True:
+        mirror = host(log, TRUTH, failed=failed)
+        target = mirror.target(kind, device, failed)
+        made = mirror.plan(target)
+        error = DeviceError("m: it", OSError(errno.EIO, "Input/output error")) if what is OSError else what()
+        with monkeypatch.context() as patch:
+            ticks = Ticks(patch, at, after, error)
+            try:
+                notes = mirror.move(target)
+            except DiskulogError as raised:
+                text = str(raised)
+                assert text.startswith("m: ")
+                outcomes.add(text.rpartition(": " if what is OSError else "; ")[2])
+            else:
+                if at >= ticks.count:
+                    break
+                # the old log's device failed, which is why it is left
+                assert failed
+                assert "could not be taken out of use" in notes[0]
+                at += 1
+                continue
+        assert not mirror.suspended
+        assert mirror.waiting == ""
+        done = ticks.steps[-1] is Step.CONFIRM or (ticks.steps[-1] is Step.RESUME and after)
+        assert mirror.live == (made.new if done else made.old).line()
+        assert mirror.truth == (set() if failed and done else TRUTH)
+        goes_on(mirror, made)
+        at += 1
+    assert at >= 5
+    who = table.WHO[made.old.log.kind]
+    as_before = f"the mirror goes on with {who} on {OLD} as before"
+    assert outcomes == {"the new table is in use", as_before} | ({"the mirror was not touched"} if device else set())
+
+
+def test_the_kernels_last_clears_are_waited_for(host):
+    mirror = host(KERNEL_LOG, TRUTH)
+    mirror.late, mirror.late_after = {10, 11}, 3
+    mirror.move(mirror.target(Kind.DISKULOG, None, False))
+    assert mirror.late == set()
+    assert mirror.truth == TRUTH
+
+
+def test_a_log_that_does_not_come_to_rest_is_left_where_it_is(host, monkeypatch):
+    monkeypatch.setattr(run, "_REST_SECONDS", 0.1)
+    mirror = host(KERNEL_LOG, TRUTH)
+    mirror.late, mirror.late_after = {10, 11}, 10**9
+    with pytest.raises(RefusedError, match=r"97 regions are in sync, 95 are clean.*goes on with the kernel's own log"):
+        mirror.move(mirror.target(Kind.DISKULOG, None, False))
+    assert (mirror.suspended, mirror.waiting, mirror.live) == (False, "", line(KERNEL_LOG))
+
+
+def test_a_log_that_was_not_closed_is_not_handed_over(host, monkeypatch):
+    mirror = host(DISKULOG_LOG, TRUTH)
+    monkeypatch.setattr(mirror, "close", mirror.keep_open)
+    with pytest.raises(RefusedError, match=r"not closed at the suspend.*goes on with diskulog"):
+        mirror.move(mirror.target(Kind.KERNEL, None, False))
+    assert (mirror.suspended, mirror.live) == (False, line(DISKULOG_LOG))
+
+
+def test_a_log_that_somebody_wrote_behind_the_suspend_is_not_handed_over(host, monkeypatch):
+    mirror = host(DISKULOG_LOG, TRUTH)
+    close = mirror.close
+
+    def and_write(mine, clean):
+        close(mine, clean)
+        mirror.put(OLD, ondisk.CLEAN_OFFSET_BYTES, b"\xff")
+
+    monkeypatch.setattr(mirror, "close", and_write)
+    with pytest.raises(RefusedError, match="does not hold what was there"):
+        mirror.move(mirror.target(Kind.KERNEL, None, False))
+    assert (mirror.suspended, mirror.live) == (False, line(DISKULOG_LOG))
+
+
+@pytest.mark.parametrize(("what", "steps"), [("load", 1), ("suspend", 2), ("resume", 5)])
+def test_dm_refuses(host, what, steps):
+    mirror = host(DISKULOG_LOG, TRUTH)
+    mirror.faults[what] = DeviceError("m: dm cannot do it", OSError(errno.EINVAL, "Invalid argument"))
+    with pytest.raises(
+        DeviceError, match="dm cannot do it: Invalid argument: the mirror goes on with diskulog"
+    ) as raised:
+        mirror.move(mirror.target(Kind.KERNEL, None, False))
+    assert raised.value.errno == errno.EINVAL
+    assert (mirror.suspended, mirror.live, mirror.waiting) == (False, line(DISKULOG_LOG), "")
+    assert mirror.truth == TRUTH
+    goes_on(mirror, mirror.plan(mirror.target(Kind.KERNEL, None, False)))
+
+
+def test_a_mirror_that_cannot_be_brought_back_is_told_of(host, monkeypatch):
+    mirror = host(DISKULOG_LOG, TRUTH)
+
+    def refuse(name):
+        raise DeviceError("m: dm cannot resume it", OSError(errno.EINVAL, "Invalid argument"))
+
+    monkeypatch.setattr(mirror, "resume", refuse)
+    with pytest.raises(DeviceError, match=r"could not be brought back.*'dmsetup resume m'"):
+        mirror.move(mirror.target(Kind.KERNEL, None, False))
+
+
+def test_a_new_log_that_fails_at_once_is_told_of(host, monkeypatch):
+    mirror = host(DISKULOG_LOG, TRUTH)
+    activate = mirror.activate
+
+    def and_fail():
+        activate()
+        mirror.failed = True
+
+    monkeypatch.setattr(mirror, "activate", and_fail)
+    with pytest.raises(RefusedError, match=r"its new log on .* is failed.*replace-log"):
+        mirror.move(mirror.target(Kind.DISKULOG, NEW, False))
+
+
+def test_an_extension_from_an_earlier_time_with_diskulog_is_believed_no_more(host):
+    mirror = host(DISKULOG_LOG, ALL)
+    mirror.move(mirror.target(Kind.KERNEL, None, False))
+    mirror.write_region(9)  # under the kernel's log
+    mirror.move(mirror.target(Kind.DISKULOG, None, False))
+    assert mirror.live == line(DISKULOG_LOG)  # its uuid is found again
+    assert mirror.truth == ALL - {9}
+
+
+def test_a_damaged_extension_is_written_anew(host):
+    mirror = host(DISKULOG_LOG, ALL)
+    mirror.move(mirror.target(Kind.KERNEL, None, False))
+    mirror.put(OLD, ondisk.EXTENSION_OFFSET_BYTES + 9, b"\xff")
+    mirror.move(mirror.target(Kind.DISKULOG, None, False))
+    assert "userspace 5 fresh-1 " in mirror.live
+    assert mirror.truth == ALL
+
+
+def test_every_step_is_known(host):
+    assert set(run._DO) == set(Step)
+    assert hosts.COUNT == COUNT
