@@ -2,7 +2,6 @@
 """Tables that must not be, devices that must not be touched, processes that must not be heard."""
 
 import os
-import signal
 import socket
 import struct
 import subprocess
