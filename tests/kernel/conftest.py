@@ -18,6 +18,7 @@ KERNELS = ("6.12", "6.1")
 # What takes long and asks our code rather than the kernel's runs on one of them; both VMs are busy equally long then.
 # DISKULOG_EVERY_KERNEL=1 runs everything on each.
 _ON_ONE = {
+    "test_clustered": "6.1",
     "test_crash_points": "6.12",
     "test_demo": "6.12",
     "test_docs": "6.1",
