@@ -125,7 +125,7 @@ MUST_NOT = {
         for name in [*DAEMON_SIDE, "trace", "replay", "config"]
         if name not in ("ctr", "errors", "ondisk", "units", "process")
     ]
-    + ["pyroute2", "threading", "subprocess", *COMMAND_LINE],
+    + ["pyroute2", "threading", *COMMAND_LINE],
     "dm": [
         *(f"diskulog.{name}" for name in DAEMON_SIDE if name != "errors"),
         "subprocess",
@@ -166,6 +166,8 @@ MUST_NOT = {
         if name not in ("ctr", "errors", "neighbours", "ondisk", "units", "verdict")
     ]
     + ["pyroute2", "pydantic", *COMMAND_LINE],
+    # typer and what it draws in stay out of an initramfs
+    "initramfs": [*READING_SIDE, *COMMAND_LINE],
     "config": ["diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
     "configtext": [*WORLD, "diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
     "exits": ["diskulog.daemon", "diskulog.forensic", *COMMAND_LINE],
@@ -209,6 +211,7 @@ MUST_NOT_ALSO = {
     **{f"mirrors.{name}": WORLD for name in ("line", "sizing", "wish")},
     **{f"doctor.{name}": WORLD for name in ("facts", "rules", "report")},
     "transport": ["diskulog.dirtylog", "diskulog.server", "diskulog.store"],
+    "initramfs.tree": ["diskulog"],  # it lists what others import, in a process of their own
     "lanes": ["diskulog.server", "diskulog.store", "diskulog.dirtylog"],
     # one door to the socket, one to sysfs and dmsetup; the rest is driven with what they found
     **{
@@ -227,6 +230,7 @@ MUST_NOT_ALSO = {
         for name in ("table", "medium", "situation", "refusals", "plan")
     },
     "moving.logs": ["diskulog.dm", "diskulog.control", "subprocess"],
+    "moving.run": ["diskulog.control", "diskulog.forensic", "subprocess"],
     **{f"forensic.{name}": WORLD for name in ("raw", "density", "chart", "picture", "svg", "png", "font", "text")},
 }
 # imported by the command line, and by it inside a function only: `diskulog inspect` must not load a socket

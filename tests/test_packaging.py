@@ -106,7 +106,8 @@ def test_the_wheel_has_a_man_page_for_each_source(wheel):
 def test_the_wheel_has_nothing_else(wheel):
     others = {PurePosixPath(name).parent.as_posix() for name in names_of(wheel) if name.startswith(DATA)}
     folders = {folder.removeprefix(DATA) for folder in others}
-    assert {folder for folder in folders if not folder.startswith("share/diskulog")} <= SYSTEM_FOLDERS
+    with_folders = ("share/diskulog", "share/initramfs-tools")
+    assert {folder for folder in folders if not folder.startswith(with_folders)} <= SYSTEM_FOLDERS
     top = {PurePosixPath(name).parts[0] for name in names_of(wheel)}
     assert top == {"diskulog", f"diskulog-{VERSION}.data", f"diskulog-{VERSION}.dist-info"}
 
@@ -119,6 +120,7 @@ def test_the_wheel_has_nothing_else(wheel):
         ("modules-load.d/diskulog.conf", "lib/modules-load.d/diskulog.conf"),
         ("completion/_diskulog", "share/zsh/site-functions/_diskulog"),
         ("grafana/diskulog.json", "share/diskulog/grafana/diskulog.json"),
+        ("initramfs-tools/scripts/local-top/diskulog", "share/initramfs-tools/scripts/local-top/diskulog"),
         # no unit is to be found by systemd that somebody put in another folder
         ("examples/diskulog.service", "share/diskulog/examples/diskulog.service"),
     ],
@@ -177,6 +179,10 @@ def test_the_installed_wheel_works(wheel, tmp_path):
     assert '"title": "InspectDocument"' in run(program, "inspect", "--schema", cwd=tmp_path)
     assert (home / "share/man/man8/diskulog-serve.8").is_file()
     assert (home / "share/bash-completion/completions/diskulog").is_file()
+    # what the initramfs' tools run must have stayed a program
+    for source in (TOP / "conf/initramfs-tools").rglob("*"):
+        placed = home / "share/initramfs-tools" / source.relative_to(TOP / "conf/initramfs-tools")
+        assert placed.stat().st_mode & 0o111 == source.stat().st_mode & 0o111, placed
 
 
 def test_the_version_is_said_in_one_place():

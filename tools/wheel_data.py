@@ -29,6 +29,8 @@ PLACES: Final = (
     ("*.timer", "lib/systemd/system/"),
     ("*.target", "lib/systemd/system/"),
 )
+# a folder that a system looks into with its own folders in it; the hooks in there are programs, and stay so
+WHOLE: Final = {"initramfs-tools": PurePosixPath("share")}
 # everything else keeps its path: share/diskulog/diskulog.toml, share/diskulog/prometheus/...
 OTHERS: Final = PurePosixPath("share/diskulog")
 
@@ -39,7 +41,7 @@ def place(name: PurePosixPath) -> str:
         # a unit's drop-in directory is not a place of units
         if name.match(pattern) and len(name.parts) == pattern.count("/") + 1:
             return f"{target}{name.name}" if target.endswith("/") else target
-    return str(OTHERS / name)
+    return str(WHOLE.get(name.parts[0], OTHERS) / name)
 
 
 def configuration(top: Path) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ KERNELS = ("6.12", "6.1")
 # What takes long and asks our code rather than the kernel's runs on one of them; both VMs are busy equally long then.
 # DISKULOG_EVERY_KERNEL=1 runs everything on each.
 _ON_ONE = {
+    "test_clustered": "6.1",
     "test_crash_points": "6.12",
     "test_demo": "6.12",
     "test_docs": "6.1",
@@ -36,6 +37,7 @@ _ON_ONE = {
     "test_mirror_commands": "6.12",
     "test_trace": "6.1",
     "test_verify": "6.12",
+    "test_migrate": "6.12",
 }
 _EVERY = "DISKULOG_EVERY_KERNEL"
 _TOP = Path(__file__).resolve().parents[2]

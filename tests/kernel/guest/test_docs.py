@@ -56,6 +56,6 @@ def test_a_page_does_what_it_says(page: str, daemon: Daemon) -> None:
                     # sizes, times and numbers of devices are those of another machine
                     assert shellblocks.like(step.shown, printed, numbers=False), said
     finally:
-        for name in re.findall(r"dmsetup create (\w+)|mirror create (\w+)", str(BLOCKS[page])):
-            for each in filter(None, name):
-                forget(each)
+        # what was made last stands on what was made before
+        for name in reversed(re.findall(r"(?:dmsetup|mirror) create (\w+)", str(BLOCKS[page]))):
+            forget(name)

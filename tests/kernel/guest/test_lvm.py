@@ -13,7 +13,7 @@ import pytest
 
 from tests.kernel.guest.rig import Mirror, diskulog, read, run, scramble, switch, until, write, zero
 
-VG = "lvmtest"
+VG = "vg"  # the name in docs/lvm.rst, whose lines run on such a group too
 DISKS = ("/dev/ram3", "/dev/ram4", "/dev/ram5")
 PVS = ("pv0", "pv1", "pv2")
 SECTORS = 32768  # of a disk

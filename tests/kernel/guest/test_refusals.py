@@ -2,7 +2,6 @@
 """Tables that must not be, devices that must not be touched, processes that must not be heard."""
 
 import os
-import signal
 import socket
 import struct
 import subprocess
@@ -108,24 +107,6 @@ def test_the_log_device_is_named_by_number_or_by_symlink(mirror: Mirror) -> None
         mirror.remove()
     os.unlink("/dev/log-link")
     assert mirror.compare()["log"]["state"] == "closed"
-
-
-def test_clustered_words_are_answered_where_this_host_is_alone(mirror: Mirror, daemon: Daemon) -> None:
-    before = daemon.config.read_text()
-    daemon.config.write_text(before + "[compat]\nclustered_single_host = true\n")
-    try:
-        daemon.restart(signal.SIGTERM)
-        mirror.word, mirror.mode = "clustered-disk", ""
-        number = os.stat(mirror.log).st_rdev
-        mirror.create(mirror.table().replace(mirror.log, f"{os.major(number)}:{os.minor(number)}"))
-        mirror.wait_in_sync()
-        assert f"3 disk {os.major(number)}:{os.minor(number)} A" in mirror.status()
-        mirror.write_some(1)
-        mirror.compare()
-        mirror.remove()
-    finally:
-        daemon.config.write_text(before)
-        daemon.restart(signal.SIGTERM)
 
 
 def test_a_forged_request_of_a_process_changes_nothing(mirror: Mirror, daemon: Daemon) -> None:
