@@ -78,7 +78,10 @@ def _serve(config: Config, reread: Callable[[], Config] | None) -> int:
         about = About(os.getpid(), time.time(), transport.port)
         control = _control_socket(run_directory, Answers(board, about, time.time, time.monotonic))
         attendant = Attendant(board, control, config.daemon.worker_timeout_seconds, reread)
-        code = Supervisor(config, transport, memory, board, about, attendant, kept is not None).run()
+        supervisor = Supervisor(config, transport, memory, board, about, attendant, kept is not None)
+        # a worker that hangs in a device when all else was killed must not keep the next daemon from starting
+        supervisor.on_fork = lambda: os.close(lock)
+        code = supervisor.run()
         if control is not None:
             control.close()
         transport.close()
@@ -151,6 +154,7 @@ class Supervisor:
         self._settings = LiveSettings(process.shared_memory(SETTINGS_BYTES))
         self._deaths: Counter[tuple[int, int, bytes]] = Counter()
         attendant.on_reload = self._reload
+        self.on_fork: Callable[[], None] = lambda: None  # called in each worker, at its begin
 
     def run(self) -> int:
         """Keep a worker until a signal; return the last worker's exit code."""
@@ -200,6 +204,7 @@ class Supervisor:
     def _work(self, lives: int) -> int:
         journal.begin_in_child()
         self._attendant.leave_in_child()
+        self.on_fork()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         process.die_with_parent(self._pid)
         process.become_io_path()

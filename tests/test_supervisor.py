@@ -417,3 +417,17 @@ def test_a_control_socket_that_cannot_be_made_is_a_warning(tmp_path, capfd, monk
     folder = tmp_path / ("x" * 100)
     assert serve(Config(daemon=settings.Daemon(run_directory=str(folder)))) == Exit.FINE
     assert lines(capfd)[0].startswith(f"<4>nobody can ask how things stand: {folder}/control.sock: ")
+
+
+def test_a_worker_does_not_hold_the_daemons_lock(tmp_path, monkeypatch):
+    told = tmp_path / "told"
+
+    def does(_: bool) -> None:
+        names = {str(fd.readlink()) for fd in Path("/proc/self/fd").iterdir() if fd.exists()}
+        told.write_text("\n".join(names))
+        until_told(True)
+
+    works(monkeypatch, does)
+    assert serve(config(tmp_path)) == Exit.FINE
+    assert told.read_text()
+    assert f"{tmp_path}/run/lock" not in told.read_text()
