@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from diskulog.errors import DeviceError
+from diskulog.errors import DeviceError, RefusedError
 from diskulog.exits import UsageError
 
 CONTROL: Final = "/dev/mapper/control"
@@ -179,6 +179,27 @@ def opened() -> Iterator[KernelMapper]:
         raise DeviceError(f"cannot ask device mapper ({CONTROL})", cause) from cause
     try:
         yield KernelMapper(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def alone(name: str, node: str) -> Iterator[None]:
+    """Be the only command of ours that changes a mapped device, by a lock on its node.
+
+    Raises:
+        RefusedError: another one is at it.
+        DeviceError: when the node cannot be opened.
+    """
+    try:
+        fd = os.open(node, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as cause:
+        raise DeviceError(f"cannot open {node}", cause) from cause
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as cause:
+        raise RefusedError(name, "another diskulog command is moving it", "wait until it has ended") from cause
     finally:
         os.close(fd)
 

@@ -125,7 +125,7 @@ MUST_NOT = {
         for name in [*DAEMON_SIDE, "trace", "replay", "config"]
         if name not in ("ctr", "errors", "ondisk", "units", "process")
     ]
-    + ["pyroute2", "threading", "subprocess", *COMMAND_LINE],
+    + ["pyroute2", "threading", *COMMAND_LINE],
     "dm": [
         *(f"diskulog.{name}" for name in DAEMON_SIDE if name != "errors"),
         "subprocess",
@@ -230,6 +230,7 @@ MUST_NOT_ALSO = {
         for name in ("table", "medium", "situation", "refusals", "plan")
     },
     "moving.logs": ["diskulog.dm", "diskulog.control", "subprocess"],
+    "moving.run": ["diskulog.control", "diskulog.forensic", "subprocess"],
     **{f"forensic.{name}": WORLD for name in ("raw", "density", "chart", "picture", "svg", "png", "font", "text")},
 }
 # imported by the command line, and by it inside a function only: `diskulog inspect` must not load a socket

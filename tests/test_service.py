@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 _CONF = Path(__file__).resolve().parents[1] / "conf"
-_UNITS = ["diskulog.service", "diskulog-deactivate.service", "diskulog-assemble.service"]
+_UNITS = sorted(path.name for path in _CONF.glob("*.service"))
+_DAEMON, _DEACTIVATION = "diskulog.service", "diskulog-deactivate.service"
 _EXPOSURE = 25  # tenths; the README tells the number. More than that needs a reason
 
 
@@ -49,33 +50,33 @@ def test_systemd_finds_nothing_wrong(units: Path, name: str):
 
 
 def test_a_wrong_setting_would_be_seen(units: Path):
-    unit = units / _UNITS[0]
+    unit = units / _DAEMON
     unit.write_text(unit.read_text().replace("KillMode=", "KilMode="))
     assert "Unknown key 'KilMode'" in verify(units, unit.name)[1]
 
 
 @pytest.mark.parametrize(("limit", "code"), [(_EXPOSURE, 0), (_EXPOSURE - 1, 1)], ids=["is it", "is not less"])
 def test_the_exposure_does_not_get_worse(units: Path, limit: int, code: int):
-    words = ["systemd-analyze", "security", "--offline=yes", f"--threshold={limit}", f"./{_UNITS[0]}"]
+    words = ["systemd-analyze", "security", "--offline=yes", f"--threshold={limit}", f"./{_DAEMON}"]
     got, said = ask(*words, directory=units)
     assert got == code, said
 
 
 def test_whatever_is_done_first_is_undone_last():
-    daemon, deactivation = (settings(name) for name in _UNITS[:2])
+    daemon, deactivation = settings(_DAEMON), settings(_DEACTIVATION)
     # an order is handed on only by what is there
-    assert {"local-fs-pre.target", "diskulog-deactivate.service"} <= set(daemon["Wants"])
+    assert {"local-fs-pre.target", _DEACTIVATION} <= set(daemon["Wants"])
     for unit in (daemon, deactivation):
         assert {"local-fs-pre.target", "blk-availability.service", "shutdown.target"} <= set(unit["Before"])
         assert unit["DefaultDependencies"] == ["no"]
         assert unit["Conflicts"] == ["shutdown.target"]
-    assert "diskulog.service" in deactivation["After"]
+    assert _DAEMON in deactivation["After"]
     # a daemon that is restarted must leave the mirrors alone
     assert not {"BindsTo", "Requires", "PartOf"} & deactivation.keys()
 
 
 def test_nothing_in_the_unit_touches_what_may_be_on_a_mirror():
-    daemon = settings("diskulog.service")
+    daemon = settings(_DAEMON)
     assert not {"PrivateTmp", "ProtectHome", "WorkingDirectory", "StateDirectory", "LogsDirectory"} & daemon.keys()
     assert daemon["LimitCORE"] == ["1"]
 
@@ -93,7 +94,7 @@ def test_the_group_is_made(tmp_path: Path):
 def test_the_run_directory_is_made_as_the_unit_makes_it(tmp_path: Path):
     conf = _CONF / "tmpfiles.d/diskulog.conf"
     assert ask("systemd-tmpfiles", "--create", f"--root={tmp_path}", str(conf), directory=tmp_path)[0] == 0
-    mode = int(settings("diskulog.service")["RuntimeDirectoryMode"][0], 8)
+    mode = int(settings(_DAEMON)["RuntimeDirectoryMode"][0], 8)
     assert (tmp_path / "run/diskulog").stat().st_mode & 0o7777 == mode
 
 

@@ -54,7 +54,7 @@ def migrate(
         if to is Kind.KERNEL:
             raise UsageError("migrate: the kernel's own log has no uuid: leave out --uuid")
         adopt.check_uuid(uuid)
-    with moves.doors_of(socket) as doors:
+    with moves.doors_of(socket, mirror) as doors:
         found = look.situation(doors, mirror, to, log, moves.fresh_uuid())
         number = doors.number_of(log) if log else None
         target = Target(to, log, number, uuid, overwrite)

@@ -23,14 +23,15 @@ Mirror = Annotated[str, typer.Argument(metavar="MIRROR", show_default=False)]
 
 
 @contextmanager
-def doors_of(socket: Path | None) -> Iterator["Doors"]:
-    """Lend whoever is to be asked: dm, and the daemon at its socket."""
+def doors_of(socket: Path | None, mirror: str) -> Iterator["Doors"]:
+    """Lend whoever is to be asked, dm and the daemon at its socket, while no other command of ours moves the mirror."""
     from diskulog import dm
     from diskulog.commands.asking import socket_path
-    from diskulog.moving import look
+    from diskulog.moving import logs, look
 
     path = socket_path(socket)
-    with dm.opened() as mapper:
+    name = mirror.removeprefix(dm.PREFIX)
+    with dm.opened() as mapper, dm.alone(name, logs.node(mapper.info(name).number)):
         yield look.Doors(mapper, lambda: look.served(path))
 
 

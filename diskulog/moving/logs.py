@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bitarray import bitarray
 
 from diskulog import ondisk, sysfs
-from diskulog.errors import DiskulogError, RefusedError
+from diskulog.errors import RefusedError
 from diskulog.exits import UsageError
 from diskulog.forensic import content, source, writing
 from diskulog.forensic.bitmap import Bits
@@ -130,9 +130,7 @@ def clean_regions(name: str, device: str, table: Table) -> bitarray:
         if table.log.kind is Kind.DISKULOG:
             extension = medium.check_diskulogs(name, head, table)
             return medium.believed(name, extension, clean, log.read(extension.sync_offset_bytes, size))
-    header = ondisk.unpack_header(head)
-    if header.magic != ondisk.MAGIC or header.nr_regions != table.region_count:
-        raise RefusedError(name, f"its log on {table.log.device} is not the kernel's", "look with 'diskulog check'")
+        _check_kernels(name, log, table)
     return ondisk.bits_from(clean, table.region_count)
 
 
@@ -152,9 +150,7 @@ def store(name: str, device: str, table: Table, bits: bitarray) -> None:
             return
         found = medium.check_diskulogs(name, log.read(0, HEAD_BYTES), table)
         during = found.changed(state=State.OPEN, boot_id=bytes(16), live_token=bytes(8), clean_crc32=0, sync_crc32=0)
-        _write(log, during)  # no checksum holds from here on, and what is not clean and in sync is dirty
-        if not bits.any():  # of what may have been clean before
-            writing.write_bits(log, CLEAN_OFFSET_BYTES, held, count)
+        _write(log, during)  # no checksum holds from here on
         writing.write_bits(log, found.sync_offset_bytes, held, count)
         writing.write_bits(log, CLEAN_OFFSET_BYTES, held, count)
         checksum = ondisk.bitmap_crc32(ondisk.bits_to_bytes(bits), count)
@@ -164,7 +160,7 @@ def store(name: str, device: str, table: Table, bits: bitarray) -> None:
 def _check_kernels(name: str, log: FileSource, table: Table) -> None:
     header = ondisk.unpack_header(log.read(0, HEAD_BYTES))
     if header.magic != ondisk.MAGIC or header.nr_regions != table.region_count:
-        raise RefusedError(name, f"{table.log.device} is not the log that was prepared", "try again")
+        raise RefusedError(name, f"{table.log.device} is not the log that it was", "look with 'diskulog check'")
 
 
 def release(name: str, device: str, old: Table, new: Table) -> None:
@@ -204,6 +200,8 @@ def retirement(name: str, device: str, table: Table) -> Retirement:
     """
     with writing.held(device) as log:
         head = log.read(0, HEAD_BYTES)
+        if table.log.kind is Kind.KERNEL:
+            _check_kernels(name, log, table)
     if table.log.kind is Kind.KERNEL:
         offset, sector = 0, ondisk.STOPPED.ljust(EXTENSION_OFFSET_BYTES, b"\0")
     else:
@@ -226,14 +224,6 @@ def retire(wanted: Retirement, *, undo: bool = False) -> None:
 def _any_clean(log: FileSource, header: Header) -> bool:
     end = min(CLEAN_OFFSET_BYTES + div_up(header.nr_regions, 8), log.size_bytes)
     return any(any(log.read(at, min(MIB, end - at))) for at in range(CLEAN_OFFSET_BYTES, end, MIB))
-
-
-def readable(name: str, *, direct: bool = True) -> Medium | None:
-    """Say what lies on a device, None where it cannot be read."""
-    try:
-        return look(name, direct=direct)
-    except DiskulogError:
-        return None
 
 
 def _write(log: FileSource, extension: Extension) -> None:

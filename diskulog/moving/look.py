@@ -4,7 +4,9 @@
 Lives here: whom to ask what, in an order in which nothing hangs. Decides nothing.
 """
 
+import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,23 +14,16 @@ from typing import Final
 from diskulog import dm
 from diskulog.control import client, model
 from diskulog.dm import Mapper
-from diskulog.errors import RefusedError
+from diskulog.errors import DiskulogError, RefusedError
 from diskulog.exits import NoDaemonError
 from diskulog.moving import logs, table
+from diskulog.moving.medium import Medium
 from diskulog.moving.situation import Served, Situation
 from diskulog.moving.table import Kind, Table
 
+_MODULE: Final = Path("/sys/module/dm_log_userspace")
+_LOAD: Final = ("modprobe", "--quiet", "dm-log-userspace")
 _OLD_SECONDS: Final = 10.0  # of figures that the daemon's worker writes every second
-
-
-@dataclass(frozen=True, slots=True)
-class Doors:
-    """Who is asked: dm, the daemon for its logs, the host for a device's node and number."""
-
-    mapper: Mapper
-    served: Callable[[], tuple[Served, ...]]
-    node: Callable[[str], str] = logs.node
-    number_of: Callable[[str], str] = logs.number_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +35,27 @@ class Status:
     in_sync_count: int
 
 
+def load_module() -> None:
+    """Load the kernel's module for logs in user space, if it is one and not there yet.
+
+    Loading a table would do it, by a program that may lie on the mirror that is suspended then.
+    """
+    if not _MODULE.exists():
+        with suppress(OSError):  # the table is refused then, and the mirror goes on as before
+            subprocess.run(_LOAD, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Who is asked: dm, the daemon for its logs, the host for a device's node and number and the kernel's module."""
+
+    mapper: Mapper
+    served: Callable[[], tuple[Served, ...]]
+    node: Callable[[str], str] = logs.node
+    number_of: Callable[[str], str] = logs.number_of
+    load_module: Callable[[], None] = load_module
+
+
 def served(socket: Path) -> tuple[Served, ...]:
     """Return the logs of the daemon that answers there.
 
@@ -48,8 +64,8 @@ def served(socket: Path) -> tuple[Served, ...]:
         DiskulogError: as ``client.status``.
     """
     answer = model.answer(client.status(socket))
-    age_seconds = answer.daemon.age_seconds
-    if answer.daemon.worker_pid is None or age_seconds is None or age_seconds > _OLD_SECONDS:
+    age = answer.daemon.age_seconds
+    if answer.daemon.worker_pid is None or age is None or age > _OLD_SECONDS:
         raise NoDaemonError(
             f"control socket {socket}: the daemon's worker does not answer just now; look at the daemon's log"
         )
@@ -102,10 +118,17 @@ def situation(doors: Doors, name: str, to: Kind | None, device: str | None, fres
         legs=stands.legs,
         log_letter=stands.log_letter,
         served=known,
-        old=logs.readable(doors.node(live.log.number), direct=not in_cache),
+        old=_readable(doors, live.log.number, direct=not in_cache),
         new=logs.look(doors.node(doors.number_of(device))) if device else None,
         fresh_uuid=fresh_uuid,
     )
+
+
+def _readable(doors: Doors, number: str, *, direct: bool) -> Medium | None:
+    try:
+        return logs.look(doors.node(number), direct=direct)
+    except DiskulogError:  # it failed, or was pulled out
+        return None
 
 
 def _waiting(doors: Doors, name: str) -> tuple[Table | None, bool]:

@@ -92,6 +92,8 @@ def _clear(job: Job) -> None:
 
 
 def _prepare(job: Job) -> None:
+    if job.plan.new.log.kind is Kind.DISKULOG:
+        job.doors.load_module()
     logs.prepare(job.new_node, job.plan.new)
 
 
@@ -134,14 +136,17 @@ def _forget(job: Job) -> None:
 
 def _copy(job: Job) -> None:
     assert job.bits is not None
+    _check_suspended(job)
     logs.store(job.name, job.new_node, job.plan.new, job.bits)
 
 
 def _release(job: Job) -> None:
+    _check_suspended(job)
     logs.release(job.name, job.old_node, job.plan.old, job.plan.new)
 
 
 def _retire(job: Job) -> None:
+    _check_suspended(job)
     try:
         job.retirement = logs.retirement(job.name, job.old_node, job.plan.old)
         logs.retire(job.retirement)
@@ -152,6 +157,12 @@ def _retire(job: Job) -> None:
             f"the old log on {job.plan.old.log.device} could not be taken out of use ({cause}): "
             "never activate the mirror with it again, for what it calls clean is old; overwrite it when it works again"
         )
+
+
+def _check_suspended(job: Job) -> None:
+    # of a mirror that is in use, none of its log's sectors is ours to write
+    if not job.doors.mapper.info(job.name).suspended:
+        raise RefusedError(job.name, "was resumed by somebody else", "try again")
 
 
 def _resume(job: Job) -> None:

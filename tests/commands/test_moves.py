@@ -10,9 +10,9 @@ import pytest
 
 from diskulog import dm, process
 from diskulog.commands import moves
-from diskulog.errors import DeviceError
+from diskulog.errors import DeviceError, RefusedError
 from diskulog.exits import Exit, NoDaemonError, UsageError
-from diskulog.moving import look
+from diskulog.moving import logs, look
 from diskulog.moving import run as running
 from diskulog.moving.situation import Served
 from tests import fake_control
@@ -37,7 +37,7 @@ def host(tmp_path, monkeypatch):
         made = AwayHost(tmp_path, log, frozenset(range(COUNT)), **options)
 
         @contextmanager
-        def doors_of(socket):
+        def doors_of(socket, mirror):
             yield made.doors()
 
         monkeypatch.setattr(moves, "doors_of", doors_of)
@@ -179,12 +179,16 @@ def test_the_real_doors_are_dm_and_the_socket(tmp_path, monkeypatch):
     (tmp_path / "control").touch()
     monkeypatch.setattr(dm, "CONTROL", str(tmp_path / "control"))
     path = tmp_path / "control.sock"
-    with moves.doors_of(path) as doors, pytest.raises(NoDaemonError):
+    monkeypatch.setattr(dm.KernelMapper, "info", lambda _, name: dm.Info(name, "", "253:5", False, True, False, False))
+    monkeypatch.setattr(logs, "node", lambda number: str(tmp_path / "control"))
+    with moves.doors_of(path, "m") as doors, pytest.raises(NoDaemonError):
         doors.served()
-    with fake_control.serving(path) as daemon, moves.doors_of(path) as doors:
+    with fake_control.serving(path) as daemon, moves.doors_of(path, "/dev/mapper/m") as doors:
         daemon.answers = [fake_control.answer(fake_control.log())]
         assert doors.served() == (Served("UUID-1", "253:2", "live", "A"),)
         assert isinstance(doors.mapper, dm.KernelMapper)
+        with pytest.raises(RefusedError, match="another diskulog command is moving it"), moves.doors_of(path, "m"):
+            pass
 
 
 @pytest.mark.parametrize("worker", [{"worker_pid": None}, {"age_seconds": 60.0}])
@@ -194,3 +198,14 @@ def test_a_worker_that_is_away_is_no_daemon(tmp_path, worker):
         daemon.answers = [fake_control.answer(**worker)]
         with pytest.raises(NoDaemonError, match="does not answer just now"):
             look.served(path)
+
+
+def test_the_module_is_loaded_before_anything_waits(tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(look.subprocess, "run", lambda command, **_: ran.append(command))
+    monkeypatch.setattr(look, "_MODULE", tmp_path)
+    look.load_module()
+    assert ran == []
+    monkeypatch.setattr(look, "_MODULE", tmp_path / "none")
+    look.load_module()
+    assert ran == [("modprobe", "--quiet", "dm-log-userspace")]

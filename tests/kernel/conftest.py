@@ -37,6 +37,7 @@ _ON_ONE = {
     "test_mirror_commands": "6.12",
     "test_trace": "6.1",
     "test_verify": "6.12",
+    "test_migrate": "6.12",
 }
 _EVERY = "DISKULOG_EVERY_KERNEL"
 _TOP = Path(__file__).resolve().parents[2]

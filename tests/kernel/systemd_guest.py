@@ -2,7 +2,8 @@
 """A program for a guest with systemd: the daemon is a service, and a file system on a mirror is in use all the time.
 
 Lives here: the steps, one after the other, and what must be true after each. Does not know the VM around it
-(``test_systemd``), but that the units are installed, /dev/vda and /dev/vdb are blank legs, and /dev/vdc is a blank log.
+(``test_systemd``), but that the units are installed, that /dev/vda and /dev/vdb are blank legs and /dev/vdc is a blank
+log, and that the mirrortab lists the mirror.
 """
 
 import json
@@ -19,7 +20,9 @@ from tests.kernel.guest.rig import Mirror, run, until
 
 SERVICE = "diskulog.service"
 _MOUNT = "/home/mirror"  # below what ProtectHome would put something over
-_MIRROR = Mirror("inuse", ["/dev/vda", "/dev/vdb"], "/dev/vdc", "UUID-inuse", length=16 * 2048)
+_SLOW_SECONDS = 180  # a start of Python under emulation on a machine that does other things, too
+_KERNEL_SECONDS = 14  # it waits 15 for an answer
+MIRROR = Mirror("inuse", ["/dev/vda", "/dev/vdb"], "/dev/vdc", "UUID-inuse", length=16 * 2048, options="nosync")
 # a service of its own, as a database would be: it is stopped before the file system is unmounted
 _WRITER = """
 [Service]
@@ -57,12 +60,20 @@ def written() -> int:
 def goes_on() -> None:
     """Writes that began after now reach both legs."""
     before = written()
-    until("writes go on", lambda: written() > before + 1)
+    until("writes go on", lambda: written() > before + 1, _SLOW_SECONDS)
 
 
-def complaints(since: int) -> list[str]:
-    words = ("timed out", "not found", "Attempting to contact", "Insufficient space", "blocked for more than")
-    return [line for line in run("dmesg").splitlines()[since:] if any(word in line for word in words)]
+def a_new_daemon(before: int) -> None:
+    until(
+        "a new daemon serves",
+        lambda: main_pid() not in (0, before) and show("ActiveState") == ["active"],
+        _SLOW_SECONDS,
+    )
+
+
+def complaints(since: int, but: tuple[str, ...] = ()) -> list[str]:
+    words = {"timed out", "not found", "Attempting to contact", "Insufficient space", "blocked for more than"}
+    return [line for line in run("dmesg").splitlines()[since:] if any(word in line for word in words - {*but})]
 
 
 def now() -> int:
@@ -72,36 +83,43 @@ def now() -> int:
 # -- the steps -----------------------------------------------------------------------------------------------------
 
 
-def at_boot_it_was_ready_before_any_file_system_could_be_mounted() -> None:
+def at_boot_the_daemon_was_ready_then_came_the_mirrors_and_then_file_systems() -> None:
     assert show("ActiveState", "SubState", "NRestarts") == ["active", "running", "0"]
-    ready, reached = (
-        int(show("ActiveEnterTimestampMonotonic", unit=unit)[0]) for unit in (SERVICE, "local-fs-pre.target")
-    )
-    assert 0 < ready <= reached
+    order = [SERVICE, "diskulog-assemble.service", "local-fs-pre.target"]
+    reached = [int(show("ActiveEnterTimestampMonotonic", unit=unit)[0]) for unit in order]
+    assert all(reached), reached
+    assert reached == sorted(reached)
+    assert MIRROR.in_sync_count() == MIRROR.region_count
     assert show("ActiveState", unit="diskulog-deactivate.service") == ["active"]
     journal = run("journalctl", "-b", "-u", SERVICE, "-o", "cat")
     assert "ready, version" in journal, journal
     assert "cycle" not in run("journalctl", "-b", "_PID=1", "-o", "cat")
+
+
+def the_daemon_has_what_the_unit_gives_it() -> None:
     assert "diskulog:" in Path("/etc/group").read_text()
     assert Path("/run/diskulog").stat().st_mode & 0o7777 == 0o755
-    limits = Path(f"/proc/{worker()}/limits").read_text()
-    assert "Max locked memory         unlimited" in limits, limits
+    socket = Path("/run/diskulog/control.sock")
+    assert socket.stat().st_mode & 0o7777 == 0o660
+    assert socket.group() == "diskulog"
+    limits = Path(f"/proc/{worker()}/limits").read_text().splitlines()
+    assert [line.split()[-3:] for line in limits if "locked memory" in line] == [["unlimited", "unlimited", "bytes"]]
     assert Path(f"/proc/{worker()}/oom_score_adj").read_text() == "-1000\n"
+    run("systemctl", "reload", SERVICE)
+    until("it reads its configuration", lambda: "was read again" in run("journalctl", "-b", "-u", SERVICE, "-o", "cat"))
 
 
 def a_start_returns_when_requests_are_answered() -> None:
     run("systemctl", "stop", SERVICE)
     assert show("ActiveState", "Result") == ["inactive", "success"]
-    run("systemctl", "start", SERVICE)
-    _MIRROR.options = "nosync"  # the legs are blank: they agree
-    _MIRROR.create()
-    assert _MIRROR.in_sync_count() == _MIRROR.region_count
+    run("systemctl", "start", SERVICE, timeout=_SLOW_SECONDS)
+    assert MIRROR.in_sync_count() == MIRROR.region_count
 
 
 def a_file_system_on_a_mirror_is_in_use() -> None:
-    run("mkfs.ext4", "-q", _MIRROR.device)
+    run("mkfs.ext4", "-q", MIRROR.device)
     Path(_MOUNT).mkdir()
-    run("mount", _MIRROR.device, _MOUNT)
+    run("mount", MIRROR.device, _MOUNT)
     Path("/run/writes").write_text("0\n")
     Path("/run/systemd/system/writer.service").write_text(_WRITER.format(mount=_MOUNT))
     run("systemctl", "daemon-reload")
@@ -118,19 +136,21 @@ def a_killed_worker_is_replaced() -> None:
 
 
 def a_restart_under_load_loses_no_request() -> None:
-    since, before = now(), main_pid()
-    for _ in range(2):
-        run("systemctl", "restart", SERVICE)
-        goes_on()
+    since, before, begun = now(), main_pid(), time.monotonic()
+    run("systemctl", "restart", SERVICE, timeout=_SLOW_SECONDS)
+    took = time.monotonic() - begun
+    goes_on()
     assert main_pid() != before
-    assert complaints(since) == []
+    # without the socket in systemd's hands "server not found" is said at once. A machine that needs longer to start
+    # Python than the kernel waits for an answer asks once more, and that is answered
+    assert complaints(since, but=("timed out",) if took > _KERNEL_SECONDS else ()) == []
     assert show("NRestarts") == ["0"]
 
 
 def a_killed_daemon_comes_back() -> None:
     before = main_pid()
     os.kill(before, signal.SIGKILL)
-    until("a new daemon", lambda: main_pid() not in (0, before) and show("ActiveState") == ["active"])
+    a_new_daemon(before)
     goes_on()
     assert show("NRestarts") == ["1"]
 
@@ -146,7 +166,7 @@ def a_worker_that_hangs_is_replaced_by_the_supervisor() -> None:
 def a_supervisor_that_hangs_is_replaced_by_systemd() -> None:
     before = main_pid()
     os.kill(before, signal.SIGSTOP)
-    until("a new daemon", lambda: main_pid() not in (0, before) and show("ActiveState") == ["active"])
+    a_new_daemon(before)
     goes_on()
     assert "watchdog" in run("journalctl", "-b", "_PID=1", "-u", SERVICE, "-o", "cat").lower()
 
@@ -158,7 +178,8 @@ def the_machine_is_switched_off_with_the_mirror_in_use() -> None:
 
 
 STEPS: list[Callable[[], None]] = [
-    at_boot_it_was_ready_before_any_file_system_could_be_mounted,
+    at_boot_the_daemon_was_ready_then_came_the_mirrors_and_then_file_systems,
+    the_daemon_has_what_the_unit_gives_it,
     a_start_returns_when_requests_are_answered,
     a_file_system_on_a_mirror_is_in_use,
     a_killed_worker_is_replaced,

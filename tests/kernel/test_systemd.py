@@ -10,33 +10,33 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.guest.rig import diskulog
-from tests.kernel.systemd_guest import STEPS
+from tests.kernel.systemd_guest import MIRROR, STEPS
 
 _TOP = Path(__file__).resolve().parents[2]
 _CONF = _TOP / "conf"
+_ENABLED = ("diskulog.service", "diskulog-assemble.service")
+_UNITS = (*_ENABLED, "diskulog-deactivate.service")
 _LEG_BYTES, _LOG_BYTES = 16 << 20, 1 << 20
 # shorter than in conf/: the VM's time is dear
-_SHORTER = "[Service]\nWatchdogSec=8s\n"
+_SHORTER = {
+    "etc/systemd/system/diskulog.service.d/shorter.conf": "[Service]\nWatchdogSec=12s\n",
+    "etc/diskulog/diskulog.toml": "[daemon]\nworker_timeout_seconds = 4.0\n",
+}
 _NAMES = [step.__name__ for step in STEPS]
 
 
 def installed(root: Path) -> Path:
     """What a package would install, and enable, in a directory."""
-    files = {
-        f"etc/systemd/system/{name}": (_CONF / name).read_text()
-        for name in ("diskulog.service", "diskulog-deactivate.service")
-    }
+    files = {f"etc/systemd/system/{name}": (_CONF / name).read_text() for name in _UNITS}
+    files["etc/diskulog/mirrortab"] = f"{MIRROR.name} {MIRROR.table()}\n"
     for kind in ("modules-load.d", "sysusers.d", "tmpfiles.d"):
         files[f"usr/lib/{kind}/diskulog.conf"] = (_CONF / kind / "diskulog.conf").read_text()
-    files["etc/systemd/system/diskulog.service.d/shorter.conf"] = _SHORTER
-    for name, text in files.items():
+    for name, text in {**files, **_SHORTER}.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    links = {
-        "etc/systemd/system/sysinit.target.wants/diskulog.service": "../diskulog.service",
-        "usr/bin/diskulog": str(Path(sys.executable).with_name("diskulog")),
-    }
+    links = {f"etc/systemd/system/sysinit.target.wants/{name}": f"../{name}" for name in _ENABLED}
+    links["usr/bin/diskulog"] = str(Path(sys.executable).with_name("diskulog"))
     for name, target in links.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -85,7 +85,7 @@ class Host:
         return self.path(number).read_bytes()[: ondisk.HEAD_BYTES]
 
     def doors(self) -> look.Doors:
-        return look.Doors(self, self.served, self.node, self.number_of)
+        return look.Doors(self, self.served, self.node, self.number_of, lambda: self._do("modprobe"))
 
     @property
     def now(self) -> Table:

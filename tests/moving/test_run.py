@@ -45,6 +45,9 @@ class Ticks:
         for step, do in list(run._DO.items()):
             monkeypatch.setitem(run._DO, step, lambda job, do=do, step=step: self.step(step, lambda: do(job)))
 
+    def stop(self):
+        raise self.what
+
     def step(self, step, do):
         self.steps.append(step)
         self.tick(do)
@@ -204,6 +207,36 @@ def test_the_kernels_last_clears_are_waited_for(host):
     assert mirror.truth == TRUTH
 
 
+def test_a_log_that_still_changes_is_not_at_rest(host, monkeypatch):
+    mirror = host(KERNEL_LOG, TRUTH)
+    clean_regions = run.logs.clean_regions
+    other = mirror.bits((TRUTH - {10}) | {3})  # as many
+    seen = [other, mirror.bits(TRUTH)]
+    monkeypatch.setattr(run.logs, "clean_regions", lambda *words: seen.pop(0) if seen else clean_regions(*words))
+    mirror.move(mirror.target(Kind.DISKULOG, NEW, False))
+    assert mirror.truth == TRUTH
+
+
+@EACH
+def test_what_is_out_of_use_already_is_not_gone_back_to(host, log, kind, device, failed, monkeypatch):
+    if device is None:
+        return
+    mirror = host(log, TRUTH, failed=failed)
+    target = mirror.target(kind, device, failed)
+    with monkeypatch.context() as patch:
+        ticks = Ticks(patch)
+        patch.setitem(run._DO, Step.LOAD, lambda job: ticks.tick(lambda: None) or ticks.stop())
+        with pytest.raises(Killed):
+            mirror.move(target)
+    mirror.faults["resume"] = DeviceError("m: dm cannot resume it", OSError(errno.EINVAL, "Invalid argument"))
+    with pytest.raises(DeviceError, match="out of use already: try again"):
+        mirror.move(target)
+    assert mirror.suspended
+    mirror.move(target)
+    assert mirror.now.log.number == NEW
+    assert mirror.truth == (set() if failed else TRUTH)
+
+
 def test_a_log_that_does_not_come_to_rest_is_left_where_it_is(host, monkeypatch):
     monkeypatch.setattr(run, "_REST_SECONDS", 0.1)
     mirror = host(KERNEL_LOG, TRUTH)
@@ -289,6 +322,33 @@ def test_a_damaged_extension_is_written_anew(host):
     mirror.move(mirror.target(Kind.DISKULOG, None, False))
     assert "userspace 5 fresh-1 " in mirror.live
     assert mirror.truth == ALL
+
+
+def test_the_module_is_there_before_the_mirror_is_suspended(host):
+    mirror = host(KERNEL_LOG, TRUTH)
+    mirror.move(mirror.target(Kind.DISKULOG, NEW, False))
+    assert [what for what in mirror.does if what != "status"] == ["modprobe", "suspend", "load", "resume"]
+
+
+@pytest.mark.parametrize(("log", "kind", "device"), [(DISKULOG_LOG, Kind.KERNEL, None), (KERNEL_LOG, Kind.KERNEL, NEW)])
+def test_a_log_in_use_is_not_written(host, monkeypatch, log, kind, device):
+    mirror = host(log, TRUTH)
+    suspend = mirror.suspend
+
+    def and_resume(name):
+        suspend(name)
+        waits, mirror.waiting = mirror.waiting, ""
+        mirror.resume(name)
+        mirror.waiting = waits
+
+    monkeypatch.setattr(mirror, "suspend", and_resume)
+    monkeypatch.setattr(mirror, "keep_open", lambda *_: None)  # its log may well look closed
+    before = mirror.head(OLD)
+    with pytest.raises(RefusedError, match="was resumed by somebody else"):
+        mirror.move(mirror.target(kind, device, False))
+    assert ondisk.unpack_extension(mirror.head(OLD)) == ondisk.unpack_extension(before) or log == DISKULOG_LOG
+    assert ondisk.unpack_header(mirror.head(OLD)) == ondisk.unpack_header(before)
+    assert mirror.live == line(log)
 
 
 def test_every_step_is_known(host):

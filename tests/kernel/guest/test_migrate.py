@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A mirror under writes goes from the kernel's log to diskulog and back, and to another log device; killed anywhere."""
+
+import os
+import signal
+import traceback
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import pytest
+
+from diskulog import cli, process
+from diskulog.moving import run as running
+from diskulog.moving.plan import Step
+from tests.kernel.guest.load import Writer, blocks
+from tests.kernel.guest.rig import Mirror, diskulog, fails, forget, run, switch, until, write, zero
+
+_NEW = "/dev/ram3"
+_AHEAD = 4096  # the first block stays as it is, so that a resync would show
+
+
+@pytest.fixture
+def faulty(mirror: Mirror) -> Iterator[str]:
+    """A log device whose table can be switched."""
+    run("dmsetup", "create", "faulty", "--table", f"0 8192 linear {mirror.log} 0")
+    mirror.log = "/dev/mapper/faulty"
+    yield "faulty"
+    forget(mirror.name)
+    forget("faulty")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lock no memory: that of this process is large, and a fork copies it; the first test does as a command does."""
+    monkeypatch.setattr(process, "needing_no_io", nullcontext)
+
+
+def writes_to(mirror: Mirror) -> Writer:
+    return Writer(mirror.device, blocks(mirror.length * 512)[1:], pause_seconds=0.005)
+
+
+def in_sync_but_for_what_nobody_knows(mirror: Mirror, table: str) -> None:
+    mirror.create(table)
+    mirror.wait_in_sync()
+    write(mirror.legs[1], 0, b"\7" * _AHEAD)  # a resync would undo it
+
+
+def nothing_was_resynced(mirror: Mirror, writer: Writer) -> None:
+    assert mirror.in_sync_count() == mirror.region_count
+    assert writer.stale(mirror.device) == []
+    assert [writer.stale(leg) for leg in mirror.legs] == [[], []]
+    assert mirror.differing() == [0]
+
+
+def moved(mirror: Mirror, *words: str) -> str:
+    code, said = diskulog(words[0], mirror.name, *words[1:], "--yes")
+    assert code == 0, said
+    return said
+
+
+def table_of(mirror: Mirror, *options: str) -> str:
+    return run("dmsetup", "table", *options, mirror.name)
+
+
+def killed_behind(step: Step, *words: str) -> None:
+    """Run a command of ours that dies without a word as soon as a step is done."""
+    pid = os.fork()
+    if not pid:
+        try:
+            do = running._DO[step]
+
+            def and_die(job: running.Job) -> None:
+                do(job)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            running._DO[step] = and_die
+            cli.run([*words, "--yes"])
+        except BaseException:
+            traceback.print_exc()
+        os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status), f"the command ended before {step.name}"
+
+
+def test_there_and_back_under_writes_nothing_is_lost_or_resynced(mirror: Mirror) -> None:
+    in_sync_but_for_what_nobody_knows(mirror, mirror.kernel_table())
+    with writes_to(mirror) as writer:
+        for to, log in (("diskulog", "userspace"), ("kernel", "disk"), ("diskulog", "userspace"), ("kernel", "disk")):
+            seen = writer.count
+            until("it is under load", lambda seen=seen: writer.count > seen + 20)
+            moved(mirror, "migrate", "--to", to)
+            assert f" mirror {log} " in table_of(mirror)
+            assert mirror.status().endswith(" A")
+            assert mirror.in_sync_count() == mirror.region_count
+    nothing_was_resynced(mirror, writer)
+
+
+# a stop behind SETTLE or CLOSED leaves what one behind SUSPEND does
+STOPS = (Step.LOAD, Step.LOAD, Step.SUSPEND, Step.SUSPEND, Step.RELEASE, Step.RELEASE, Step.RESUME)
+
+
+def test_killed_at_any_step_the_same_command_goes_on(mirror: Mirror, quick: None) -> None:
+    in_sync_but_for_what_nobody_knows(mirror, mirror.table())
+    with writes_to(mirror) as writer:
+        for step in STOPS:  # there and back in turn
+            to = "diskulog" if " disk 2 " in table_of(mirror) else "kernel"
+            seen = writer.count
+            until("it is under load", lambda seen=seen: writer.count > seen + 5)
+            killed_behind(step, "migrate", mirror.name, "--to", to)
+            moved(mirror, "migrate", "--to", to)
+            assert mirror.in_sync_count() == mirror.region_count, step
+    nothing_was_resynced(mirror, writer)
+
+
+@pytest.mark.parametrize("to", ["kernel", "diskulog"])
+def test_killed_with_the_mirror_suspended_dmsetup_goes_either_way(mirror: Mirror, quick: None, to: str) -> None:
+    in_sync_but_for_what_nobody_knows(mirror, mirror.table() if to == "kernel" else mirror.kernel_table())
+    before = table_of(mirror)
+    with writes_to(mirror) as writer:
+        until("it is under load", lambda: writer.count > 20)
+        step = Step.RELEASE if to == "kernel" else Step.SETTLE
+        killed_behind(step, "migrate", mirror.name, "--to", to)
+        run("dmsetup", "clear", mirror.name)
+        mirror.resume()
+        assert table_of(mirror) == before
+        seen = writer.count
+        until("it goes on", lambda: writer.count > seen + 20)
+        killed_behind(step, "migrate", mirror.name, "--to", to)
+        mirror.resume()
+        assert table_of(mirror) != before
+        seen = writer.count
+        until("it goes on", lambda: writer.count > seen + 20)
+    nothing_was_resynced(mirror, writer)
+
+
+def test_another_log_device_takes_over_what_the_old_one_knew(mirror: Mirror, quick: None) -> None:
+    zero(_NEW)
+    in_sync_but_for_what_nobody_knows(mirror, mirror.table())
+    old, new = mirror.log, _NEW
+    with writes_to(mirror) as writer:
+        for step in (Step.COPY, Step.RETIRE, Step.LOAD):
+            seen = writer.count
+            until("it is under load", lambda seen=seen: writer.count > seen + 20)
+            killed_behind(step, "replace-log", mirror.name, new)
+            code, said = diskulog("replace-log", mirror.name, new, "--yes")
+            if step is Step.COPY:
+                assert (code, "'dmsetup resume" in said) == (4, True), said
+                mirror.resume()
+                code, said = diskulog("replace-log", mirror.name, new, "--yes")
+            assert code == 0, said
+            assert f" disk {new} " in table_of(mirror)
+            assert mirror.in_sync_count() == mirror.region_count, step
+            old, new = new, old
+    nothing_was_resynced(mirror, writer)
+    # the log that was left is believed no more, by whomever
+    mirror.remove()
+    mirror.log = new
+    fails("dmsetup", "create", mirror.name, "--table", mirror.table())
+    mirror.log = old
+    mirror.create()
+    assert mirror.in_sync_count() == mirror.region_count
+
+
+def test_a_failed_log_is_replaced_and_the_held_writes_go_on(mirror: Mirror, faulty: str) -> None:
+    zero(_NEW)
+    mirror.create()
+    mirror.wait_in_sync()
+    with writes_to(mirror) as writer:
+        until("it is under load", lambda: writer.count > 20)
+        switch(faulty, "0 8192 error")
+        until("the log is called failed", lambda: mirror.status().endswith(" D"))
+        before = table_of(mirror), mirror.status()
+        code, said = diskulog("migrate", mirror.name, "--to", "kernel", "--yes")
+        assert (code, "replace-log" in said) == (4, True), said
+        code, said = diskulog("replace-log", mirror.name, _NEW, "--dry-run")
+        assert (code, "suspend the mirror" in said) == (0, True), said
+        assert (table_of(mirror), mirror.status()) == before
+        assert table_of(mirror, "--inactive").strip() == ""
+        with open(_NEW, "rb") as new:
+            assert not any(new.read(1 << 20))
+        said = moved(mirror, "replace-log", _NEW)
+        assert "all 64 regions will be resynced" in said
+        assert "could not be taken out of use" in said
+        seen = writer.count
+        until("the held writes go on", lambda: writer.count > seen + 20)
+    mirror.log = _NEW
+    mirror.wait_in_sync()
+    assert writer.stale(mirror.device) == []
+    mirror.compare()
+    assert mirror.differing() == []
+
+
+def test_what_would_hang_or_is_lvms_is_refused(mirror: Mirror) -> None:
+    mirror.create(mirror.kernel_table())
+    before = table_of(mirror)
+    code, said = diskulog("migrate", mirror.name, "--to", "diskulog", "--yes", "--socket", "/run/none")
+    assert (code, "no daemon" in said) == (6, True), said
+    run("dmsetup", "rename", mirror.name, "--setuuid", "LVM-0123456789")
+    code, said = diskulog("migrate", mirror.name, "--to", "diskulog", "--yes")
+    assert (code, "belongs to LVM" in said) == (4, True), said
+    code, said = diskulog("migrate", "no-such-mirror", "--to", "diskulog", "--yes")
+    assert code == 2, said
+    assert table_of(mirror) == before
