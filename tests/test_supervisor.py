@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+import json
 import logging
 import os
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -431,3 +433,23 @@ def test_a_worker_does_not_hold_the_daemons_lock(tmp_path, monkeypatch):
     assert serve(config(tmp_path)) == Exit.FINE
     assert told.read_text()
     assert f"{tmp_path}/run/lock" not in told.read_text()
+
+
+def test_whoever_asks_is_answered_while_the_worker_does_nothing_at_all(tmp_path, monkeypatch):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        told = tmp_path / "told"
+
+        def does(_: bool) -> None:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(30)
+                sock.connect(f"{folder}/control.sock")
+                sock.sendall(b'{"do": "status"}\n')
+                told.write_bytes(sock.makefile("rb").read())
+            until_told(True)
+
+        works(monkeypatch, does)
+        assert serve(Config(daemon=settings.Daemon(run_directory=folder))) == Exit.FINE
+        daemon = json.loads(told.read_text())["daemon"]
+        assert (daemon["pid"], daemon["turns"], daemon["age_seconds"]) == (os.getpid(), 0, None)
+        assert daemon["worker_pid"] not in (None, os.getpid())
+        assert not Path(folder, "control.sock").exists()
