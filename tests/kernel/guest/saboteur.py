@@ -19,8 +19,7 @@ from errno import EINVAL, ESRCH
 from pathlib import Path
 from typing import Any
 
-from diskulog import cli, lifecycle, wire
-from diskulog.server import Server
+from diskulog import cli, lifecycle, refusals, wire
 from diskulog.transport import Transport
 from diskulog.wire import Request, RequestType
 from tests.kernel.guest.rig import Daemon, Mirror, run, until
@@ -181,19 +180,18 @@ def sabotage() -> None:
     """Patch the product in this process; every worker is forked from it."""
     orders = Orders()
     open_socket = Transport.__init__
-    unknown_log, resume = Server._unknown_log, lifecycle.resume
+    unknown_log, resume = refusals.unknown_log, lifecycle.resume
 
     def opened(self: Any, *arguments: Any) -> None:
         open_socket(self, *arguments)
         self._socket = Socket(self._socket, orders)
 
-    def unknown(self: Any, request: Request) -> None:
+    def unknown(request: Request) -> bytearray:
         if request.type == RequestType.IN_SYNC and orders.naive is Naive.UNKNOWN_IS_EINVAL:
-            self._send(wire.error_reply(request, EINVAL))
-        elif request.type == RequestType.IN_SYNC and orders.naive is Naive.UNKNOWN_IS_EMPTY:
-            self._send(wire.reply(request, b"", ESRCH))
-        else:
-            unknown_log(self, request)
+            return wire.error_reply(request, EINVAL)
+        if request.type == RequestType.IN_SYNC and orders.naive is Naive.UNKNOWN_IS_EMPTY:
+            return wire.reply(request, b"", ESRCH)
+        return unknown_log(request)
 
     def resumed(world: Any, entry: Any) -> Any:
         reconnecting = entry.reconnecting
@@ -205,7 +203,7 @@ def sabotage() -> None:
         return payload
 
     Transport.__init__ = opened
-    Server._unknown_log, lifecycle.resume = unknown, resumed
+    refusals.unknown_log, lifecycle.resume = unknown, resumed
 
 
 # -- on the tests' side ------------------------------------------------------------------------------------------------
