@@ -135,6 +135,13 @@ def test_nobody_but_root_reads_or_changes_what_the_daemon_keeps(mirror: Mirror, 
     mirror.wait_in_sync()
     run_directory = Path("/run/diskulog")
     assert stat.S_IMODE(run_directory.stat().st_mode) == 0o755
-    for path in run_directory.rglob("*"):
+    control = run_directory / "control.sock"
+    kept = [path for path in run_directory.rglob("*") if path != control]
+    assert kept, "the daemon kept nothing to look at"
+    for path in kept:
         assert path.stat().st_uid == 0
         assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
+    # The one door for others: the group may ask, nobody else, and asking changes nothing (contract).
+    assert stat.S_ISSOCK(control.stat().st_mode)
+    assert control.stat().st_uid == 0
+    assert stat.S_IMODE(control.stat().st_mode) == 0o660
