@@ -19,7 +19,7 @@ logger = logging.getLogger("diskulog.server")
 
 def refusal(request: Request, error: DiskulogError, complain: Complaints, log: DirtyLog | None) -> bytearray:
     """Say why, and reply with an error where the kernel can take one."""
-    name = request.uuid.decode("ascii", "replace")[-8:]
+    name = wire.shown(request.uuid)
     if isinstance(error, RefusedError) or request.type == _T.CTR:
         logger.error("log %s: refused: %s", name, error)
     elif isinstance(error, BadRequestError):

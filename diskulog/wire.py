@@ -146,6 +146,11 @@ def unframe(datagram: bytes | bytearray | memoryview) -> Request | Unreadable | 
     )
 
 
+def shown(uuid: bytes) -> str:
+    """Return a uuid as messages show it: what is not printable ASCII as escapes, so that a line stays a line."""
+    return uuid.decode("latin-1").encode("unicode_escape").decode("ascii")
+
+
 def whose(luid: int, uuid: bytes, version: int) -> bytes:
     """Pack what tells the log in a plain request: its bytes from luid to error, which is 0."""
     return _WHOSE.pack(luid, uuid, version, 0)

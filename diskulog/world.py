@@ -36,8 +36,8 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The last 8 characters of the uuid, as the kernel's own messages name a log."""
-        return self.uuid.decode("ascii", "replace")[-8:]
+        """The uuid, as messages show it."""
+        return wire.shown(self.uuid)
 
 
 class Shown(Protocol):

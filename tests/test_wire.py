@@ -325,3 +325,9 @@ def test_the_least_harmful_hint_is_the_last_region(count, hint):
 def test_a_bare_refusal_has_no_body_and_is_matched_by_the_connector_s_seq():
     answer = parse_reply(wire.bare_refusal(2**32 - 1, errno.EINVAL))
     assert answer == Answer(2**32 - 1, 0, 0, b"", 0, -errno.EINVAL, b"")
+
+
+def test_a_uuid_is_shown_whole_and_in_one_line():
+    lvm = b"LVM-" + b"x7Y2" * 16
+    assert wire.shown(lvm) == lvm.decode()
+    assert wire.shown(b"a\nlog b: FAILED\x1b[31m\xff\0") == r"a\nlog b: FAILED\x1b[31m\xff\x00"

@@ -74,11 +74,11 @@ def test_a_life_from_a_blank_device_on(play):
     (step,) = ask(CTR, STRING)
     assert answer(step.answers[0]).payload == b"7:2\0"
     assert (step.mapping, step.medium, step.msyncs) == ((), (), 0)
-    assert step.said == ("log e-m1rror: constructed, disk on 7:2, 100 regions of 1024 sectors",)
+    assert step.said == ("log LVM-s0me-m1rror: constructed, disk on 7:2, 100 regions of 1024 sectors",)
     assert words(ask(GET_SYNC_COUNT)) == "0"
     (step,) = ask(RESUME)
     assert step.msyncs > 1
-    assert step.said == ("log e-m1rror: live, 0 of 100 regions in sync",)
+    assert step.said == ("log LVM-s0me-m1rror: live, 0 of 100 regions in sync",)
     assert words(ask(GET_RESYNC_WORK)) == "region 0"
     (step,) = ask(SET_REGION_SYNC, region(0, 1))
     assert (step.mapping, step.medium, step.msyncs) == ((Change("sync", ((0, 0),), ()),), (), 0)
@@ -107,8 +107,8 @@ def test_a_life_from_a_blank_device_on(play):
 def test_a_log_in_the_middle_of_its_life_is_live_with_the_images_bits(play):
     player, ask, begun = play(images.diskulog(100, dirty=[5, 6], out_of_sync=[6]), MIDDLE)
     assert begun.said == (
-        "log e-m1rror: met again after a restart",
-        "log e-m1rror: reconnected, 99 of 100 regions in sync",
+        "log LVM-s0me-m1rror: met again after a restart",
+        "log LVM-s0me-m1rror: reconnected, 99 of 100 regions in sync",
     )
     assert (begun.mapping, begun.medium, begun.answers) == ((), (), ())
     assert [words(ask(IN_SYNC, region(number))) for number in (4, 5, 6, 100)] == ["1", "1", "0", "0"]
@@ -124,7 +124,7 @@ def test_a_table_loaded_before_the_trace_believes_what_is_clean_and_in_sync(play
     _, ask, begun = play(image, Beginning(None, (LUID,), MIDDLE.string))
     assert "constructed" in begun.said[0]
     (step,) = ask(RESUME)
-    assert step.said[-1] == "log e-m1rror: live, 97 of 100 regions in sync"
+    assert step.said[-1] == "log LVM-s0me-m1rror: live, 97 of 100 regions in sync"
     assert step.mapping == (Change("clean", (), ((7, 7),)), Change("sync", (), ((5, 6),)))
 
 
