@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""tools/powercut: that it sees a miss, that it does not count what proves nothing, and a few cuts on a real kernel."""
+"""tools/powercut: that it sees a miss, and that it does not count what proves nothing.
+
+A few cuts on a real kernel are in tests/kernel/test_powercut.py.
+"""
 
 import importlib.machinery
 import importlib.util
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,7 +17,6 @@ from diskulog.ondisk import State
 from tests.images import diskulog
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
-PROVES_NOTHING = 3
 
 
 @pytest.fixture
@@ -266,20 +267,3 @@ def test_a_word_that_is_unknown_is_a_usage_error(outcome: Callable[..., tuple[in
         with pytest.raises(SystemExit) as ended:
             outcome(good, *wrong)
         assert ended.value.code == 2
-
-
-# -- on a real kernel ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.kernel
-@pytest.mark.timeout(1800)  # only ends a hang: each VM has its own limit
-def test_the_power_is_cut_and_nothing_is_missed(tmp_path: Path) -> None:
-    command = [TOOLS / "powercut", "--count", "3", "--kinds", "writes,worker,clears", "--keep", tmp_path]
-    # A miss is final. What proves nothing is tried again: no cut hit, or an emulated machine whose clock stood still.
-    for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != PROVES_NOTHING:
-            break
-    log = tmp_path / "vm.log"
-    assert done.returncode == 0, f"{done.stdout}{done.stderr}{log.read_text() if log.exists() else ''}"
-    assert "the planted mistake 'early' was caught" in done.stdout

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Kernel tests run in a VM: on the host each of them waits here for the outcome that the guest reports.
 
-Lives here: one VM for each kernel, started with the first test that needs it. Does not know what the tests do.
+Lives here: one VM for each kernel, and behind them those that tests want for themselves (``beforehand``), all begun
+before any test is run. Does not know what the tests do.
 """
 
 import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+
+from tests.kernel import machines
 
 KERNELS = ("6.12", "6.1")
 # What takes long and asks our code rather than the kernel's runs on one of them; both VMs are busy equally long then.
@@ -24,8 +27,10 @@ _ON_ONE = {
     "test_docs": "6.1",
     "test_losses": "6.12",
     "test_faults": "6.1",
+    "test_first_hour": "6.12",
     "test_isolation": "6.1",
     "test_kills": "6.1",
+    "test_powercut": "6.12",
     "test_pressure": "6.1",
     "test_privileges": "6.1",
     "test_readme": "6.12",
@@ -40,7 +45,6 @@ _ON_ONE = {
     "test_migrate": "6.12",
 }
 _EVERY = "DISKULOG_EVERY_KERNEL"
-_TOP = Path(__file__).resolve().parents[2]
 _REPORT = "DISKULOG_GUEST_REPORT"  # set in the guest: where it tells outcomes
 _KERNEL = "DISKULOG_GUEST_KERNEL"
 _IN_GUEST = _REPORT in os.environ
@@ -69,44 +73,46 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.kernel)
             # a loaded machine emulates slowly; on the host the VM's own time limit is the one that counts
             item.add_marker(pytest.mark.timeout(400 if _IN_GUEST else 0))
+        elif item.get_closest_marker("beforehand"):
+            item.add_marker(pytest.mark.timeout(0))
     if not _IN_GUEST:
-        # the VMs work while everything else is run here; those that other tests start come when these have ended
+        # the VMs work while everything else is run here
         items.sort(key=lambda item: 1 if _for_guest(item) else 2 if item.get_closest_marker("kernel") else 0)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     if not _IN_GUEST and not session.config.option.collectonly:
         _start_guests(session)
+        _start_others(session)
 
 
 class Guest:
     """A VM that runs tests and tells their outcomes in a file."""
 
     def __init__(self, kernel: str, names: list[str], directory: Path) -> None:
-        self.report = directory / "report.jsonl"
-        self.report.touch()
-        self.console = directory / "output"
-        command = [str(_TOP / "tools/vm"), "--kernel", kernel, "--cpus", "1", "--timeout", str(_VM_SECONDS)]
-        command += ["--share", str(directory), "--env", f"{_REPORT}={self.report}", "--env", f"{_KERNEL}={kernel}"]
-        command += ["--dmesg", str(directory / "dmesg"), "--", sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-        with self.console.open("wb") as out:
-            self._process = subprocess.Popen([*command, "-q", *names], cwd=_TOP, stdout=out, stderr=out)
+        self._report = directory / "report.jsonl"
+        self._report.touch()
+        self._console = directory / "output"
+        command = machines.vm(kernel, _VM_SECONDS, "--share", str(directory), "--dmesg", str(directory / "dmesg"))
+        command += ["--env", f"{_REPORT}={self._report}", "--env", f"{_KERNEL}={kernel}"]
+        command += ["--", sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *names]
+        self._ended = machines.queue(machines.run, command, self._console)
         self._outcomes: dict[str, dict[str, object]] = {}
         self._read = 0
 
     def outcome(self, name: str) -> dict[str, object]:
         """Wait for a test's outcome, or for the VM's end."""
         while name not in self._outcomes:
-            ended = self._process.poll() is not None
+            ended = self._ended.done()
             self._collect()
             if ended and name not in self._outcomes:
-                tail = self.console.read_text(errors="replace")[-6000:]
+                tail = self._console.read_text(errors="replace")[-6000:]
                 return {"outcome": "failed", "seconds": 0.0, "text": f"the VM ended before this test\n{tail}"}
             time.sleep(0.2)
         return self._outcomes[name]
 
     def _collect(self) -> None:
-        with self.report.open() as lines:
+        with self._report.open() as lines:
             lines.seek(self._read)
             for line in lines.read().splitlines(keepends=True):
                 if line.endswith("\n"):
@@ -114,32 +120,44 @@ class Guest:
                     self._outcomes[told["name"]] = told
                     self._read += len(line.encode())
 
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait()
-
 
 _guests: dict[str, Guest] = {}
+_others: dict[tuple[Callable[[str, Path], object], str], Future[object]] = {}
 
 
-def _guest_of(item: pytest.Item) -> Guest:
-    kernel = item.callspec.params["kernel"]  # type: ignore[attr-defined]
-    return _guests[kernel]
+def _kernel_of(item: pytest.Item) -> str:
+    return str(item.callspec.params["kernel"])  # type: ignore[attr-defined]
 
 
 def _start_guests(session: pytest.Session) -> None:
-    # all VMs at once: one processor each
     names: dict[str, list[str]] = {}
     for item in session.items:
         if _for_guest(item):
-            names.setdefault(item.callspec.params["kernel"], []).append(item.nodeid)  # type: ignore[attr-defined]
-    if not names:
-        return
-    base = session.config._tmp_path_factory.mktemp("vm", numbered=True)  # type: ignore[attr-defined]
+            names.setdefault(_kernel_of(item), []).append(item.nodeid)
     for kernel, wanted in names.items():
-        directory = base / kernel
-        directory.mkdir()
-        _guests[kernel] = Guest(kernel, wanted, directory)
+        _guests[kernel] = Guest(kernel, wanted, _directory(session, kernel))
+
+
+def _start_others(session: pytest.Session) -> None:
+    wanted: dict[tuple[Callable[[str, Path], object], str], float] = {}
+    for item in session.items:
+        if marker := item.get_closest_marker("beforehand"):
+            wanted[marker.args[0], _kernel_of(item)] = marker.args[1]
+    # the longest first, so that at the end all processors have something to do
+    for work, kernel in sorted(wanted, key=wanted.__getitem__, reverse=True):
+        directory = _directory(session, f"{work.__module__.rpartition('.')[2]}-{kernel}")
+        _others[work, kernel] = machines.queue(work, kernel, directory)
+
+
+def _directory(session: pytest.Session, name: str) -> Path:
+    made: Path = session.config._tmp_path_factory.mktemp(name, numbered=True)  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.fixture
+def ran(request: pytest.FixtureRequest, kernel: str) -> object:
+    """What the function of the marker ``beforehand`` returned, called with the kernel and an empty directory."""
+    return _others[request.node.get_closest_marker("beforehand").args[0], kernel].result()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -147,7 +165,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     if _IN_GUEST or not _for_guest(item):
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    told = _guest_of(item).outcome(item.nodeid)
+    told = _guests[_kernel_of(item)].outcome(item.nodeid)
     report = pytest.TestReport(
         item.nodeid,
         item.location,
@@ -174,5 +192,4 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> Iterator[None]:
 
 
 def pytest_sessionfinish() -> None:
-    for guest in _guests.values():
-        guest.stop()
+    machines.stop()

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-_TOP = Path(__file__).resolve().parents[2]
+from tests.kernel import machines
+
+
+def demo(kernel: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    return machines.run([sys.executable, "tools/demo_forensic.py", "vm"])
 
 
 @pytest.mark.kernel
-@pytest.mark.timeout(900)
-def test_a_power_cut_is_looked_into(kernel: str) -> None:
-    command = [sys.executable, "tools/demo_forensic.py", "vm"]
-    done = subprocess.run(command, cwd=_TOP, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith("every step said what it should\n")
+@pytest.mark.beforehand(demo, 60)
+def test_a_power_cut_is_looked_into(ran: subprocess.CompletedProcess[str]) -> None:
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.endswith("every step said what it should\n")

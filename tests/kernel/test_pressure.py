@@ -7,20 +7,19 @@ from pathlib import Path
 
 import pytest
 
-_TOP = Path(__file__).resolve().parents[2]
-_DISK_BYTES = (128 << 20, 128 << 20, 1 << 20)
+from tests.kernel import machines
+
+_DISKS_BYTES = (128 << 20, 128 << 20, 1 << 20)
+
+
+def pressure(kernel: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    disks = machines.blank_disks(directory, _DISKS_BYTES)
+    command = machines.vm(kernel, 300, "--memory", "400M", disks=disks)
+    return machines.run([*command, "--", sys.executable, "-m", "tests.kernel.pressure"])
 
 
 @pytest.mark.kernel
-@pytest.mark.timeout(400)
-def test_a_file_system_is_written_to_when_memory_has_run_out(kernel: str, tmp_path: Path) -> None:
-    command = [str(_TOP / "tools/vm"), "--kernel", kernel, "--memory", "400M", "--cpus", "1", "--timeout", "300"]
-    for number, size in enumerate(_DISK_BYTES):
-        disk = tmp_path / f"disk{number}"
-        with disk.open("wb") as file:
-            file.truncate(size)
-        command += ["--disk", str(disk)]
-    command += ["--", sys.executable, "-m", "tests.kernel.pressure"]
-    done = subprocess.run(command, cwd=_TOP, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith(": well\n")
+@pytest.mark.beforehand(pressure, 40)
+def test_a_file_system_is_written_to_when_memory_has_run_out(ran: subprocess.CompletedProcess[str]) -> None:
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.endswith(": well\n")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-_TOP = Path(__file__).resolve().parents[2]
+from tests.kernel import machines
+
 _COMMANDS = """
 "$1" -S tests/kernel/growing.py "$2/grows"
 cp /bin/echo "$2/echo"
@@ -16,12 +17,16 @@ cp /bin/echo "$2/echo"
 """
 
 
+def share(kernel: str, directory: Path) -> tuple[subprocess.CompletedProcess[str], bytes]:
+    script = ["sh", "-euc", _COMMANDS, "sh", sys.executable, str(directory)]
+    done = machines.run([*machines.vm(kernel, 500, "--cpus", "2", "--share", str(directory)), "--", *script])
+    return done, (directory / "grows").read_bytes()
+
+
 @pytest.mark.kernel
-@pytest.mark.timeout(600)
-def test_a_file_that_grows_is_seen_to_grow(kernel: str, tmp_path: Path) -> None:
+@pytest.mark.beforehand(share, 30)
+def test_a_file_that_grows_is_seen_to_grow(ran: tuple[subprocess.CompletedProcess[str], bytes]) -> None:
     # with the kernel 6.12 and 9p's cache=mmap every fifth such file stayed empty for all readers, for ever
-    script = ["sh", "-euc", _COMMANDS, "sh", sys.executable, str(tmp_path)]
-    command = ["tools/vm", "--kernel", kernel, "--share", str(tmp_path), "--", *script]
-    done = subprocess.run(command, cwd=_TOP, capture_output=True, text=True, check=False)
+    done, grown = ran
     assert done.stdout == "missed: []\nprograms run from there\nb'one line\\n'\n", done.stdout + done.stderr
-    assert (tmp_path / "grows").read_bytes() == b"one line\n"
+    assert grown == b"one line\n"

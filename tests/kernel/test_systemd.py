@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The daemon as a service of a real systemd, from boot to power-off: one VM, whose steps are tests here."""
 
-import functools
 import json
 import subprocess
 import sys
@@ -9,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel import machines
 from tests.kernel.guest.rig import diskulog
 from tests.kernel.systemd_guest import HELD, MIRROR, STEPS
 
-_TOP = Path(__file__).resolve().parents[2]
-_CONF = _TOP / "conf"
+_CONF = machines.TOP / "conf"
 _ENABLED = ("diskulog.service", "diskulog-assemble.service")
 _UNITS = (*_ENABLED, "diskulog-deactivate.service")
 _LEG_BYTES, _LOG_BYTES = 16 << 20, 1 << 20
@@ -23,6 +22,8 @@ _SHORTER = {
     "etc/diskulog/diskulog.toml": "[daemon]\nworker_timeout_seconds = 4.0\n",
 }
 _NAMES = [step.__name__ for step in STEPS]
+
+Ran = tuple[subprocess.CompletedProcess[str], dict[str, str], list[Path]]
 
 
 def installed(root: Path) -> Path:
@@ -44,42 +45,27 @@ def installed(root: Path) -> Path:
     return root
 
 
-@functools.cache
-def ran(kernel: str, directory: Path) -> tuple[subprocess.CompletedProcess[str], dict[str, str], list[Path]]:
+def boot(kernel: str, directory: Path) -> Ran:
     """Run the VM; return how it ended, what was wrong with each step, and the disks."""
-    disks = [directory / name for name in ("leg0", "leg1", "log", "held")]
-    for disk, size in zip(disks, (_LEG_BYTES, _LEG_BYTES, _LOG_BYTES, _LOG_BYTES), strict=True):
-        with disk.open("wb") as file:
-            file.truncate(size)
-    command = [str(_TOP / "tools/vm"), "--kernel", kernel, "--cpus", "1", "--timeout", "900", "--systemd"]
-    command += ["--overlay", str(installed(directory / "root")), "--dmesg", str(directory / "dmesg")]
-    for disk in disks:
-        command += ["--disk", str(disk)]
-    command += ["--", sys.executable, "-m", "tests.kernel.systemd_guest"]
-    done = subprocess.run(command, cwd=_TOP, capture_output=True, text=True, check=False)
+    disks = machines.blank_disks(directory, (_LEG_BYTES, _LEG_BYTES, _LOG_BYTES, _LOG_BYTES))
+    overlay = ["--overlay", str(installed(directory / "root")), "--dmesg", str(directory / "dmesg")]
+    command = machines.vm(kernel, 900, "--systemd", *overlay, disks=disks)
+    done = machines.run([*command, "--", sys.executable, "-m", "tests.kernel.systemd_guest"])
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     return done, {each["step"]: each["wrong"] for each in told}, disks
 
 
-@pytest.fixture(scope="session")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("systemd")
-    (made / "root").mkdir()
-    return made
+pytestmark = [pytest.mark.kernel, pytest.mark.beforehand(boot, 150)]
 
 
-@pytest.mark.kernel
-@pytest.mark.timeout(1000)
 @pytest.mark.parametrize("step", _NAMES[:-1])
-def test_a_step(kernel: str, directory: Path, step: str) -> None:
-    done, wrong, _ = ran(kernel, directory)
+def test_a_step(ran: Ran, step: str) -> None:
+    done, wrong, _ = ran
     assert wrong.get(step, done.stderr + done.stdout) == ""
 
 
-@pytest.mark.kernel
-@pytest.mark.timeout(1000)
-def test_switched_off_in_use_the_log_is_closed_and_the_legs_are_equal(kernel: str, directory: Path) -> None:
-    done, _, (first, second, log, _) = ran(kernel, directory)
+def test_switched_off_in_use_the_log_is_closed_and_the_legs_are_equal(ran: Ran) -> None:
+    done, _, (first, second, log, _) = ran
     assert done.returncode == 0, done.stderr + done.stdout
     code, said = diskulog("inspect", "--json", str(log))
     assert code == 0, said
@@ -93,11 +79,9 @@ def test_switched_off_in_use_the_log_is_closed_and_the_legs_are_equal(kernel: st
     assert "skipping journal recovery" not in checked.stdout + checked.stderr
 
 
-@pytest.mark.kernel
-@pytest.mark.timeout(1000)
-def test_what_is_in_use_to_the_very_end_is_the_kernels_then(kernel: str, directory: Path) -> None:
+def test_what_is_in_use_to_the_very_end_is_the_kernels_then(ran: Ran) -> None:
     # with a daemon's log the end of the shutdown would wait for ever
-    done, _, (*_, log) = ran(kernel, directory)
+    done, _, (*_, log) = ran
     assert done.returncode == 0, done.stderr + done.stdout
     code, said = diskulog("inspect", str(log))
     assert (code, "released to the kernel's own log" in said) == (0, True), said
