@@ -18,7 +18,8 @@ In what is shown, ``...`` stands for anything, on a line of its own for any numb
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,6 +133,38 @@ def run(commands: list[str], directory: Path) -> list[tuple[int, str]]:
     )
     parts = re.split(rf"\n?{_END} (\d+)\n", done.stdout)
     return [(int(code), text) for text, code in zip(parts[::2], parts[1::2], strict=False)]
+
+
+@contextmanager
+def shell(directory: Path = TOP, environ: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """One shell for many commands: a job that one leaves behind is waited for by another."""
+    with subprocess.Popen(
+        ["bash"],
+        cwd=directory,
+        env=environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        bufsize=1,
+    ) as process:
+        yield process
+        assert process.stdin
+        process.stdin.close()
+
+
+def typed(bash: subprocess.Popen[str], command: str) -> tuple[int, str]:
+    """Have a shell run a command; return its code and all that it printed."""
+    assert bash.stdin
+    assert bash.stdout
+    bash.stdin.write(f"{command}\necho '{_END}' $?\n")
+    lines = []
+    for line in bash.stdout:
+        before, end, code = line.partition(_END)
+        lines.append(before)
+        if end:
+            return int(code), "".join(lines)
+    raise AssertionError(f"the shell ended at {command}: {''.join(lines)}")
 
 
 def like(shown: str, printed: str, numbers: bool = True) -> bool:

@@ -4,8 +4,6 @@
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -15,17 +13,6 @@ from tests.kernel.guest.rig import Daemon, diskulog, forget, zero
 BLOCKS = {
     page.name: [each for each in shellblocks.blocks(page) if each.how == "kernel"] for page in shellblocks.pages()
 }
-_END = "\x01end"
-
-
-@contextmanager
-def shell() -> Iterator[subprocess.Popen[str]]:
-    """One shell for a page: a job that a block leaves behind is waited for by the next."""
-    with subprocess.Popen(
-        ["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
-    ) as process:
-        yield process
-        process.stdin.close()
 
 
 def typed(bash: subprocess.Popen[str], command: str) -> tuple[int, str]:
@@ -33,13 +20,7 @@ def typed(bash: subprocess.Popen[str], command: str) -> tuple[int, str]:
     words = shlex.split(command)
     if words[0] == "diskulog" and not set(words) & {"|", ";", "&", "&&", "||"}:
         return diskulog(*words[1:])
-    bash.stdin.write(f"{command}\necho '{_END}' $?\n")
-    lines = []
-    for line in bash.stdout:
-        if line.startswith(_END):
-            return int(line.split()[1]), "".join(lines)
-        lines.append(line)
-    raise AssertionError(f"the shell ended at {command}: {''.join(lines)}")
+    return shellblocks.typed(bash, command)
 
 
 @pytest.mark.parametrize("page", [name for name, blocks in BLOCKS.items() if blocks])
@@ -47,7 +28,7 @@ def test_a_page_does_what_it_says(page: str, daemon: Daemon) -> None:
     for device in ("/dev/ram2", "/dev/ram3"):
         zero(device)
     try:
-        with shell() as bash:
+        with shellblocks.shell() as bash:
             for block in BLOCKS[page]:
                 for step in block.steps:
                     code, printed = typed(bash, step.command)
