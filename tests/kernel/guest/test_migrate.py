@@ -30,6 +30,17 @@ def faulty(mirror: Mirror) -> Iterator[str]:
 
 
 @pytest.fixture
+def slow(mirror: Mirror) -> Iterator[str]:
+    """A leg on which copying a region takes long enough to see a resync under way."""
+    table = f"0 {mirror.length} delay {mirror.legs[1]} 0 0 {mirror.legs[1]} 0 150"
+    run("dmsetup", "create", "slow", "--table", table)
+    mirror.legs[1] = "/dev/mapper/slow"
+    yield "slow"
+    forget(mirror.name)
+    forget("slow")
+
+
+@pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lock no memory: that of this process is large, and a fork copies it; the first test does as a command does."""
     monkeypatch.setattr(process, "needing_no_io", nullcontext)
@@ -92,6 +103,26 @@ def test_there_and_back_under_writes_nothing_is_lost_or_resynced(mirror: Mirror)
             assert f" mirror {log} " in table_of(mirror)
             assert mirror.status().endswith(" A")
             assert mirror.in_sync_count() == mirror.region_count
+    nothing_was_resynced(mirror, writer)
+
+
+def test_a_resync_under_way_goes_on_with_the_other_log(mirror: Mirror, slow: str, quick: None) -> None:
+    mirror.create(mirror.kernel_table())
+    until("the first region is in sync", lambda: mirror.in_sync_count() > 0)
+    run("dmsetup", "suspend", "--noflush", mirror.name)  # a copy under way would undo what is written now
+    write(mirror.legs[1], 0, b"\7" * _AHEAD)  # a resync from the beginning would, too
+    mirror.resume()
+    with writes_to(mirror) as writer:
+        under_way = []
+        for to in ("diskulog", "kernel", "diskulog", "kernel", "diskulog"):
+            before = mirror.in_sync_count()
+            moved(mirror, "migrate", "--to", to)
+            after = mirror.in_sync_count()
+            assert after >= before, to
+            if after < mirror.region_count:
+                under_way.append(to)
+        assert {*under_way} == {"diskulog", "kernel"}, "the resync was too fast to be seen under way"
+        mirror.wait_in_sync()
     nothing_was_resynced(mirror, writer)
 
 
