@@ -2,6 +2,7 @@
 """The daemon as a service of a real systemd, from boot to power-off: one VM, whose steps are tests here."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from tests.kernel import machines
 from tests.kernel.guest.rig import diskulog
-from tests.kernel.systemd_guest import HELD, MIRROR, STEPS
+from tests.kernel.systemd_guest import AGAIN, HELD, MIRROR, STEPS
 
 _CONF = machines.TOP / "conf"
 _ENABLED = ("diskulog.service", "diskulog-assemble.service")
@@ -21,15 +22,15 @@ _SHORTER = {
     "etc/systemd/system/diskulog.service.d/shorter.conf": "[Service]\nWatchdogSec=12s\n",
     "etc/diskulog/diskulog.toml": "[daemon]\nworker_timeout_seconds = 4.0\n",
 }
-_NAMES = [step.__name__ for step in STEPS]
 
-Ran = tuple[subprocess.CompletedProcess[str], dict[str, str], list[Path]]
+Run = subprocess.CompletedProcess[str]
+Ran = tuple[list[Run], dict[str, str], list[Path]]
 
 
-def installed(root: Path) -> Path:
-    """What a package would install, and enable, in a directory."""
+def installed(root: Path, tab: str) -> Path:
+    """What a package would install, and enable, in a directory; ``tab`` is the mirrortab."""
     files = {f"etc/systemd/system/{name}": (_CONF / name).read_text() for name in _UNITS}
-    files["etc/diskulog/mirrortab"] = f"{MIRROR.name} {MIRROR.table()}\nheld {HELD}\n"
+    files["etc/diskulog/mirrortab"] = tab
     for kind in ("modules-load.d", "sysusers.d", "tmpfiles.d"):
         files[f"usr/lib/{kind}/diskulog.conf"] = (_CONF / kind / "diskulog.conf").read_text()
     for name, text in {**files, **_SHORTER}.items():
@@ -45,27 +46,37 @@ def installed(root: Path) -> Path:
     return root
 
 
-def boot(kernel: str, directory: Path) -> Ran:
-    """Run the VM; return how it ended, what was wrong with each step, and the disks."""
+def boots(kernel: str, directory: Path) -> Ran:
+    """Run the VM twice; return how it ended, what was wrong with each step, and copies of the disks in between."""
     disks = machines.blank_disks(directory, (_LEG_BYTES, _LEG_BYTES, _LOG_BYTES, _LOG_BYTES))
-    overlay = ["--overlay", str(installed(directory / "root")), "--dmesg", str(directory / "dmesg")]
+    # new logs of legs that are equal; a log that is there is taken for what it says, 'nosync' or not
+    first = "".join(f"{mirror.name} {mirror.table()}\n" for mirror in (MIRROR, HELD))
+    done, between = [run(kernel, directory / "first", disks, first)], []
+    for disk in disks:
+        between.append(directory / f"{disk.name}-between")
+        shutil.copy(disk, between[-1])
+    done.append(run(kernel, directory / "again", disks, first.replace(" 6 ", " 5 ").replace(" nosync", ""), "again"))
+    told = [json.loads(line) for each in done for line in each.stdout.splitlines() if line.startswith("{")]
+    return done, {each["step"]: each["wrong"] for each in told}, between
+
+
+def run(kernel: str, directory: Path, disks: list[Path], tab: str, *arguments: str) -> Run:
+    overlay = ["--overlay", str(installed(directory, tab))]
     command = machines.vm(kernel, 900, "--systemd", *overlay, disks=disks)
-    done = machines.run([*command, "--", sys.executable, "-m", "tests.kernel.systemd_guest"])
-    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return done, {each["step"]: each["wrong"] for each in told}, disks
+    return machines.run([*command, "--", sys.executable, "-m", "tests.kernel.systemd_guest", *arguments])
 
 
-pytestmark = [pytest.mark.kernel, pytest.mark.beforehand(boot, 150)]
+pytestmark = [pytest.mark.kernel, pytest.mark.beforehand(boots, 180)]
 
 
-@pytest.mark.parametrize("step", _NAMES[:-1])
+@pytest.mark.parametrize("step", [step.__name__ for step in (*STEPS[:-1], *AGAIN)])
 def test_a_step(ran: Ran, step: str) -> None:
     done, wrong, _ = ran
-    assert wrong.get(step, done.stderr + done.stdout) == ""
+    assert wrong.get(step, "".join(each.stderr + each.stdout for each in done)) == ""
 
 
 def test_switched_off_in_use_the_log_is_closed_and_the_legs_are_equal(ran: Ran) -> None:
-    done, _, (first, second, log, _) = ran
+    (done, _), _, (first, second, log, _) = ran
     assert done.returncode == 0, done.stderr + done.stdout
     code, said = diskulog("inspect", "--json", str(log))
     assert code == 0, said
@@ -81,7 +92,7 @@ def test_switched_off_in_use_the_log_is_closed_and_the_legs_are_equal(ran: Ran) 
 
 def test_what_is_in_use_to_the_very_end_is_the_kernels_then(ran: Ran) -> None:
     # with a daemon's log the end of the shutdown would wait for ever
-    done, _, (*_, log) = ran
+    (done, _), _, (*_, log) = ran
     assert done.returncode == 0, done.stderr + done.stdout
     code, said = diskulog("inspect", str(log))
     assert (code, "released to the kernel's own log" in said) == (0, True), said

@@ -171,6 +171,7 @@ class Mirror:
     word: str = "disk"
     options: str = ""
     features: str = "1 handle_errors"
+    leg_start: int = 0
     made: bool = field(default=False)
 
     @property
@@ -197,7 +198,7 @@ class Mirror:
         return self._table(f"disk {len(words)} {' '.join(words)}")
 
     def _table(self, log: str) -> str:
-        legs = " ".join(f"{leg} 0" for leg in self.legs)
+        legs = " ".join(f"{leg} {self.leg_start}" for leg in self.legs)
         return f"0 {self.length} mirror {log} {len(self.legs)} {legs} {self.features}"
 
     def create(self, table: str | None = None) -> None:
