@@ -18,6 +18,7 @@ In what is shown, ``...`` stands for anything, on a line of its own for any numb
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ def run(commands: list[str], directory: Path) -> list[tuple[int, str]]:
     (directory / "tools").symlink_to(TOP / "tools")
     script = "".join(f"{command}\n__rc=$?; printf '\\n{_END} %s\\n' $__rc; (exit $__rc)\n" for command in commands)
     environ = os.environ | {
-        "PATH": f"{TOP}/.venv/bin:{os.environ['PATH']}",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # of whichever environment runs the tests
         "HOME": str(directory),
         "LC_ALL": "C.UTF-8",
     }
