@@ -6,24 +6,31 @@ Lives here: the steps, one after the other, and what must be true after each. Do
 blank logs, and that the mirrortab lists both mirrors. With the argument ``again`` it is the next boot with these disks.
 """
 
-import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from tests.kernel.guest.rig import Mirror, run, until
+from tests.kernel.service import (
+    KERNEL_SECONDS,
+    SERVICE,
+    SLOW_SECONDS,
+    a_new_daemon,
+    complaints,
+    do,
+    goes_on,
+    main_pid,
+    now,
+    show,
+    worker,
+    writes_begin,
+)
 
-SERVICE = "diskulog.service"
-_MOUNT = "/home/mirror"  # below what ProtectHome would put something over
-_SLOW_SECONDS = 180  # a start of Python under emulation on a machine that does other things, too
-_KERNEL_SECONDS = 14  # it waits 15 for an answer
 _HALF = 8 * 2048
 MIRROR = Mirror("inuse", ["/dev/vda", "/dev/vdb"], "/dev/vdc", "UUID-inuse", length=_HALF, options="nosync")
 HELD = replace(MIRROR, name="held", log="/dev/vdd", uuid="UUID-held", leg_start=_HALF)
@@ -34,62 +41,6 @@ KillMode=none
 ExecStart=/bin/sh -c 'exec 3<>/dev/mapper/held; while dd if=/dev/zero of=/dev/fd/3 bs=4k count=1 conv=fsync; \
 do sleep 0.2; done'
 """
-# a service of its own, as a database would be: it is stopped before the file system is unmounted
-_WRITER = """
-[Service]
-Environment=LC_ALL=C
-ExecStart=/bin/sh -c 'while dd if=/dev/zero of={mount}/written bs=4k count=16 conv=notrunc,fsync 2>/dev/null; \
-do n=$((n + 1)); echo $n >/run/writes.new; mv /run/writes.new /run/writes; done; echo failed >/run/writes'
-[Unit]
-RequiresMountsFor={mount}
-"""
-
-
-def show(*properties: str, unit: str = SERVICE) -> list[str]:
-    found = dict(line.split("=", 1) for line in run("systemctl", "show", unit).splitlines() if "=" in line)
-    return [found[name] for name in properties]
-
-
-def main_pid() -> int:
-    return int(show("MainPID")[0])
-
-
-def worker() -> int:
-    """The supervisor's child; 0 while there is none."""
-    pid = main_pid()
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return 0
-    return int(children[0]) if children else 0
-
-
-def written() -> int:
-    return int(Path("/run/writes").read_text())
-
-
-def goes_on() -> None:
-    """Writes that began after now reach both legs."""
-    before = written()
-    until("writes go on", lambda: written() > before + 1, _SLOW_SECONDS)
-
-
-def a_new_daemon(before: int) -> None:
-    until(
-        "a new daemon serves",
-        lambda: main_pid() not in (0, before) and show("ActiveState") == ["active"],
-        _SLOW_SECONDS,
-    )
-
-
-def complaints(since: int, but: tuple[str, ...] = ()) -> list[str]:
-    words = {"timed out", "not found", "Attempting to contact", "Insufficient space", "blocked for more than"}
-    return [line for line in run("dmesg").splitlines()[since:] if any(word in line for word in words - {*but})]
-
-
-def now() -> int:
-    return len(run("dmesg").splitlines())
-
 
 # -- the steps -----------------------------------------------------------------------------------------------------
 
@@ -123,19 +74,12 @@ def the_daemon_has_what_the_unit_gives_it() -> None:
 def a_start_returns_when_requests_are_answered() -> None:
     run("systemctl", "stop", SERVICE)
     assert show("ActiveState", "Result") == ["inactive", "success"]
-    run("systemctl", "start", SERVICE, timeout=_SLOW_SECONDS)
+    run("systemctl", "start", SERVICE, timeout=SLOW_SECONDS)
     assert MIRROR.in_sync_count() == MIRROR.region_count
 
 
 def a_file_system_on_a_mirror_is_in_use() -> None:
-    run("mkfs.ext4", "-q", MIRROR.device)
-    Path(_MOUNT).mkdir()
-    run("mount", MIRROR.device, _MOUNT)
-    Path("/run/writes").write_text("0\n")
-    Path("/run/systemd/system/writer.service").write_text(_WRITER.format(mount=_MOUNT))
-    run("systemctl", "daemon-reload")
-    run("systemctl", "start", "writer.service")
-    goes_on()
+    writes_begin(MIRROR)
 
 
 def a_killed_worker_is_replaced() -> None:
@@ -148,13 +92,13 @@ def a_killed_worker_is_replaced() -> None:
 
 def a_restart_under_load_loses_no_request() -> None:
     since, before, begun = now(), main_pid(), time.monotonic()
-    run("systemctl", "restart", SERVICE, timeout=_SLOW_SECONDS)
+    run("systemctl", "restart", SERVICE, timeout=SLOW_SECONDS)
     took = time.monotonic() - begun
     goes_on()
     assert main_pid() != before
     # without the socket in systemd's hands "server not found" is said at once. A machine that needs longer to start
     # Python than the kernel waits for an answer asks once more, and that is answered
-    assert complaints(since, but=("timed out",) if took > _KERNEL_SECONDS else ()) == []
+    assert complaints(since, but=("timed out",) if took > KERNEL_SECONDS else ()) == []
     assert show("NRestarts") == ["0"]
 
 
@@ -218,22 +162,11 @@ STEPS: list[Callable[[], None]] = [
 ]
 
 
-def tell(step: Callable[[], None], seconds: float, wrong: str) -> None:
-    print(json.dumps({"step": step.__name__, "seconds": round(seconds, 1), "wrong": wrong}), flush=True)
-
-
 def main() -> None:
-    again = "again" in sys.argv
-    for step in AGAIN if again else STEPS[:-1]:
-        begun = time.monotonic()
-        try:
-            step()
-        except (AssertionError, OSError, ValueError, subprocess.SubprocessError):
-            tell(step, time.monotonic() - begun, traceback.format_exc() + run("journalctl", "-b", "-n", "60"))
-        else:
-            tell(step, time.monotonic() - begun, "")
-    if not again:
-        STEPS[-1]()
+    if "again" in sys.argv:
+        do(AGAIN)
+    else:
+        do(STEPS)  # its last one does not return
 
 
 if __name__ == "__main__":
