@@ -18,7 +18,8 @@ HELP: Final = f"""Move a live mirror between the kernel's own log and diskulog.
 The layout on the log device is the same, and no resync is caused: what is clean stays clean, and a resync under way
 goes on. The mirror is suspended, without flushing, for as long as it takes to put its log in order and load the other
 table; I/O waits meanwhile and none fails. The daemon must run, in both directions. With --log the log goes to another
-device at the same time, and the old one is taken out of use.
+device at the same time, and the old one is taken out of use. A log in memory moves, too: without a resync if all is in
+sync, and with everything copied anew if not.
 
 Where a step fails the old table stays. Killed at any moment, it leaves a mirror that either log can take: say the same
 command again, which goes on from there. Refused: mirrors of LVM, which would load its own table, a leg that failed, a

@@ -40,6 +40,8 @@ Examples:
 {console.EXIT_CODES}"""
 
 _MAX_WAIT_SECONDS: Final = 3600
+# at a later boot the first would copy everything again, and the second call equal what a crash left apart
+_ONCE: Final = frozenset({"sync", "nosync"})
 
 
 def save(name: mirrorcreate.Name) -> None:
@@ -58,7 +60,10 @@ def save(name: mirrorcreate.Name) -> None:
     for device in (*(leg.device for leg in legs), *([log] if log else [])):
         if naming.unstable(device):
             console.complain(f"warning: {device} may be another device after a boot; no link in /dev/disk leads to it")
-    console.emit(tab.row(name, replace(line, legs=legs, log=log)) + "\n")
+    for word in sorted(_ONCE & {*line.options}):
+        console.complain(f"warning: {word!r} is left out: it speaks of a mirror that is made for the first time")
+    options = tuple(word for word in line.options if word not in _ONCE)
+    console.emit(tab.row(name, replace(line, legs=legs, log=log, options=options)) + "\n")
 
 
 def assemble(

@@ -18,7 +18,7 @@ from diskulog.errors import DiskulogError, RefusedError
 from diskulog.exits import NoDaemonError
 from diskulog.moving import logs, table
 from diskulog.moving.medium import Medium
-from diskulog.moving.situation import Served, Situation
+from diskulog.moving.situation import GOOD, Served, Situation
 from diskulog.moving.table import Kind, Table
 
 _MODULE: Final = Path("/sys/module/dm_log_userspace")
@@ -83,7 +83,9 @@ def status(mapper: Mapper, name: str) -> Status:
     words = text.split()
     try:
         ratio = 4 + int(words[3])  # behind the legs' names
-        return Status(words[ratio + 2], words[-1], int(words[ratio].partition("/")[0]))
+        log = words[ratio + 3 :]  # "3 disk 253:2 A", "1 core"; what is in memory cannot fail
+        letter = GOOD if int(log[0]) == 1 else log[-1]
+        return Status(words[ratio + 2], letter, int(words[ratio].partition("/")[0]))
     except (ValueError, IndexError) as cause:
         raise RefusedError(name, f"its status cannot be understood: {text}", "look at 'dmsetup status'") from cause
 
@@ -92,7 +94,7 @@ def situation(doors: Doors, name: str, to: Kind | None, device: str | None, fres
     """Look at a mirror that is to go to a log of this kind, or of its own, on ``device`` or where its log is.
 
     Raises:
-        RefusedError: when it is no mirror with a log on a device.
+        RefusedError: when it is no mirror with a log that is known here.
         NoDaemonError: when a daemon is needed and none answers.
         DiskulogError: when something cannot be asked or read.
     """
@@ -118,9 +120,10 @@ def situation(doors: Doors, name: str, to: Kind | None, device: str | None, fres
         legs=stands.legs,
         log_letter=stands.log_letter,
         served=known,
-        old=_readable(doors, live.log.number, direct=not in_cache),
+        old=None if live.log.in_memory else _readable(doors, live.log.number, direct=not in_cache),
         new=logs.look(doors.node(doors.number_of(device))) if device else None,
         fresh_uuid=fresh_uuid,
+        all_in_sync=stands.in_sync_count == live.region_count,
     )
 
 

@@ -25,6 +25,7 @@ class Step(Enum):
     CLOSED = "check that diskulog closed the log"
     FORGET = "call everything dirty in the new log"
     COPY = "copy what the old log calls clean to the new one"
+    AGREE = "check that the legs still agree, if the new log is to begin with that"
     RELEASE = "say in the log's extension that its clean bitmap is the whole truth"
     RETIRE = "take the old log out of use, so that no table believes it again"
     RESUME = "resume with the new table: the I/O goes on"
@@ -60,13 +61,17 @@ def plan(found: Situation, target: Target) -> Plan:
     Raises:
         RefusedError: when it would not be safe, with the reason and what to do instead.
     """
+    refusals.refuse_memory_to_device(found, target)
     old, name = found.table, found.name
     new = old.with_log(_new_log(found, target))
     made = Plan(name, old, new, (), _summary(new, old), _notes(found, new), found.failed, found.read_only)
     if new.log.kind is old.log.kind and made.same_device and (not found.failed or not target.failed):
-        return replace(made, summary=f"nothing to do: its log is {WHO[old.log.kind]} on {old.log.device} already")
+        where = f"on {old.log.device}" if old.log.device else "in memory"
+        return replace(made, summary=f"nothing to do: its log is {WHO[old.log.kind]} {where} already")
     refusals.refuse_the_mirror(found, target, new)
     check(name, new)
+    if old.log.in_memory:
+        return replace(made, steps=tuple(_in_memory(found)))
     if made.same_device:
         refusals.refuse_the_same_device(found, new)
     else:
@@ -76,12 +81,21 @@ def plan(found: Situation, target: Target) -> Plan:
 
 def _new_log(found: Situation, target: Target) -> Log:
     old = found.table.log
+    if old.in_memory:
+        return _new_log_in_memory(found, target)
     device, number = target.device or old.device, target.number or old.number
     new = Log(target.kind, device, number, old.region_size_sectors)
     if target.kind is Kind.KERNEL:
         return new
     own = old.type_word if old.kind is Kind.DISKULOG else "disk"
     return replace(new, uuid=target.uuid or old.uuid or _uuid_before(found), type_word=own)
+
+
+def _new_log_in_memory(found: Situation, target: Target) -> Log:
+    # what it knows cannot be handed over; that nothing is left to know can be said
+    old, options = found.table.log, ("nosync",) if found.all_in_sync else ()
+    new = Log(target.kind, "", "", old.region_size_sectors, type_word="core", options=options)
+    return new if target.kind is Kind.KERNEL else replace(new, uuid=target.uuid or _uuid_before(found))
 
 
 def _uuid_before(found: Situation) -> str:
@@ -91,6 +105,8 @@ def _uuid_before(found: Situation) -> str:
 
 
 def _summary(new: Table, old: Table) -> str:
+    if new.log.in_memory:
+        return f"its log, which is in memory, goes from {WHO[old.log.kind]} to {WHO[new.log.kind]}"
     who, device = WHO[new.log.kind], new.log.device
     uuid = f" under the uuid {new.log.uuid}" if new.log.uuid and new.log.uuid != old.log.uuid else ""
     return f"its log goes from {WHO[old.log.kind]} on {old.log.device} to {who} on {device}{uuid}"
@@ -100,7 +116,9 @@ def _notes(found: Situation, new: Table) -> tuple[str, ...]:
     old, notes = found.table, []
     if not old.handles_errors:
         notes.append("its table lacks 'handle_errors', without which a failed log is ignored; the new one has it")
-    if old.log.options:
+    if old.log.in_memory and not found.all_in_sync:
+        notes.append(f"what its log knows ends with it: all {old.region_count} regions will be resynced")
+    if old.log.options and not old.log.in_memory:
         dropped = " ".join(old.log.options)
         notes.append(
             f"the new table leaves out '{dropped}', which speaks of a mirror that is set up for the first time"
@@ -129,6 +147,11 @@ def _on_another_device(found: Situation, made: Plan) -> list[Step]:
     # of a failed log nothing is known; and who knows who loaded a table that waits, and what lies there
     failed = [Step.FORGET] if found.suspended else []
     return [*begin, *(failed if found.failed else [_at_rest(made), Step.COPY]), Step.RETIRE, *load]
+
+
+def _in_memory(found: Situation) -> list[Step]:
+    begin = [Step.LOAD] if found.suspended else [*_clear(found), Step.LOAD, Step.SUSPEND]
+    return [*begin, Step.AGREE, Step.RESUME, Step.CONFIRM]
 
 
 def _clear(found: Situation) -> list[Step]:

@@ -15,6 +15,16 @@ from diskulog.moving.table import Kind, Table
 _LVM: Final = "LVM-"
 
 
+def refuse_memory_to_device(found: Situation, target: Target) -> None:
+    """Refuse a device for a log in memory; raises as ``refuse_the_mirror``."""
+    if found.table.log.in_memory and target.device:
+        raise RefusedError(
+            found.name,
+            "its log is in memory only, and what it knows cannot be moved to a device",
+            "make the mirror again with a log on a device",
+        )
+
+
 def refuse_the_mirror(found: Situation, target: Target, new: Table) -> None:
     """Refuse a mirror that may not move at all.
 
@@ -40,7 +50,7 @@ def refuse_the_mirror(found: Situation, target: Target, new: Table) -> None:
             name, "another table waits for its resume", f"'dmsetup clear {name}' drops it; then try again"
         )
     retired = found.old is not None and medium.is_retired(found.old, found.table)
-    if found.suspended and found.waiting is None and (not retired or new.log.number == log.number):
+    if found.suspended and found.waiting is None and (not retired or log.in_memory or new.log.number == log.number):
         raise RefusedError(name, "is suspended, and no table waits", f"'dmsetup resume {name}' first")
     if found.failed and not target.failed:
         raise RefusedError(name, "its log failed", f"give it another one first: 'diskulog replace-log {name} NEWDEV'")

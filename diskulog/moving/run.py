@@ -21,7 +21,8 @@ from diskulog.moving import logs, look, table
 from diskulog.moving.logs import Retirement
 from diskulog.moving.look import Doors
 from diskulog.moving.plan import AT_EASE, Plan, Step
-from diskulog.moving.table import WHO, Kind
+from diskulog.moving.situation import GOOD
+from diskulog.moving.table import WHO, Kind, Log
 
 _PAUSE_SECONDS: Final = 0.02
 _REST_SECONDS: Final = 10.0
@@ -129,6 +130,14 @@ def _closed(job: Job) -> None:
     job.bits = logs.clean_regions(job.name, job.old_node, job.plan.old)
 
 
+def _agree(job: Job) -> None:
+    # nothing is written now, and what was has reached all legs or made its region out of sync
+    stands = look.status(job.doors.mapper, job.name)
+    if job.plan.new.log.options and (stands.in_sync_count != job.plan.old.region_count or {*stands.legs} != {GOOD}):
+        reason = f"{stands.in_sync_count} of {job.plan.old.region_count} regions are in sync now, legs {stands.legs}"
+        raise RefusedError(job.name, reason, "try again")
+
+
 def _forget(job: Job) -> None:
     nothing = bitarray(job.plan.new.region_count, endian="little")
     logs.store(job.name, job.new_node, job.plan.new, nothing)
@@ -175,7 +184,7 @@ def _confirm(job: Job) -> None:
         if state == "failed" or time.monotonic() > end:
             raise RefusedError(
                 job.name,
-                f"its new log on {job.plan.new.log.device} is {state}",
+                f"its new log {_where(job.plan.new.log)} is {state}",
                 f"look at the daemon's log or dmesg; 'diskulog replace-log {job.name} NEWDEV' gives it another one",
             )
         time.sleep(_PAUSE_SECONDS)
@@ -184,8 +193,8 @@ def _confirm(job: Job) -> None:
 def _state(job: Job) -> str:
     new = job.plan.new.log
     if new.kind is Kind.KERNEL:
-        return "live" if look.status(job.doors.mapper, job.name).log_letter == "A" else "failed"
-    found = [each for each in job.doors.served() if (each.uuid, each.number) == (new.uuid, new.number)]
+        return "live" if look.status(job.doors.mapper, job.name).log_letter == GOOD else "failed"
+    found = [each for each in job.doors.served() if (each.uuid, each.number) == (new.uuid, new.number or None)]
     if any(each.failed for each in found):
         return "failed"
     return "live" if any(each.state == "live" for each in found) else "not live yet"
@@ -200,6 +209,7 @@ _DO: Final[dict[Step, Callable[[Job], None]]] = {
     Step.CLOSED: _closed,
     Step.FORGET: _forget,
     Step.COPY: _copy,
+    Step.AGREE: _agree,
     Step.RELEASE: _release,
     Step.RETIRE: _retire,
     Step.RESUME: _resume,
@@ -241,7 +251,11 @@ def _go_back(job: Job) -> str:
     if not plan.same_device:
         with suppress(DiskulogError):  # what was copied there grows old from now on
             _forget(job)
-    return f"the mirror goes on with {WHO[plan.old.log.kind]} on {plan.old.log.device} as before"
+    return f"the mirror goes on with {WHO[plan.old.log.kind]} {_where(plan.old.log)} as before"
+
+
+def _where(log: Log) -> str:
+    return "in memory" if log.in_memory else f"on {log.device}"
 
 
 def _failure(name: str, cause: BaseException, outcome: str) -> DiskulogError:

@@ -34,8 +34,9 @@ class Situation:
 
     ``waiting`` is the table that waits for a resume, ``strange`` whether one waits that is no such mirror's. ``legs``
     has a letter for each leg and ``log_letter`` one for the log, as the kernel's status has them. ``served`` are the
-    daemon's logs. ``old`` is what lies on the log device, None where that cannot be read; ``new`` is what lies on the
-    device to move to, None for the same. ``fresh_uuid`` is one that nobody has.
+    daemon's logs. ``old`` is what lies on the log device, None where that cannot be read or the log is in memory;
+    ``new`` is what lies on the device to move to, None for the same. ``fresh_uuid`` is one that nobody has.
+    ``all_in_sync``: every region is.
     """
 
     name: str
@@ -50,13 +51,14 @@ class Situation:
     served: tuple[Served, ...]
     old: Medium | None
     fresh_uuid: str
+    all_in_sync: bool = False
     new: Medium | None = None
 
     @property
     def entry(self) -> Served | None:
         """The live log at the daemon."""
         log = self.table.log
-        found = (log.uuid, log.number)
+        found = (log.uuid, log.number or None)
         return next(
             (each for each in self.served if (each.uuid, each.number) == found and each.state != "inactive"), None
         )

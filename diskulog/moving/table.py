@@ -35,7 +35,8 @@ WHO: Final = {Kind.KERNEL: "the kernel's own log", Kind.DISKULOG: "diskulog"}
 class Log:
     """The log of a table. ``device`` is the table's word, ``number`` its ``major:minor``; the kernel's has no uuid.
 
-    ``options`` are what the table says of new regions and of errors; a new table never says it again.
+    A log in memory has neither. ``options`` are what the table says of new regions and of errors; a new table never
+    says it again, but for a log in memory that begins where another one ends.
     """
 
     kind: Kind
@@ -46,11 +47,18 @@ class Log:
     type_word: str = "disk"
     options: tuple[str, ...] = ()
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether it ends with the table."""
+        return self.type_word in _IN_MEMORY
+
     def words(self) -> list[str]:
         """Return what stands between ``mirror`` and the legs."""
         last = [self.device, str(self.region_size_sectors)]
+        if self.in_memory:
+            last = [*last[1:], *self.options]
         if self.kind is Kind.KERNEL:
-            return ["disk", str(len(last)), *last]
+            return [self.type_word, str(len(last)), *last]
         own = [self.uuid, _FLUSH, self.type_word, *last]
         return [_USERSPACE, str(len(own)), *own]
 
@@ -80,6 +88,10 @@ class Table:
         words = ["0", str(self.length_sectors), "mirror", *self.log.words(), str(len(self.legs)), *legs]
         return " ".join([*words, str(len(self.features)), *self.features] if self.features else words)
 
+    def lasting(self) -> "Table":
+        """Return the table as it may be written down: what was true of the legs once may not be at the next boot."""
+        return replace(self, log=replace(self.log, options=()))
+
     def with_log(self, log: Log) -> "Table":
         """Return the table with another log, and with errors handled."""
         features = self.features if self.handles_errors else (HANDLE_ERRORS, *self.features)
@@ -99,7 +111,8 @@ def check(name: str, table: Table) -> None:
     """
     if table.log.kind is Kind.DISKULOG:
         log = table.log
-        string = f"{table.length_sectors} {log.type_word} {log.device} {log.region_size_sectors}"
+        device = [] if log.in_memory else [log.device]
+        string = " ".join([str(table.length_sectors), log.type_word, *device, str(log.region_size_sectors)])
         try:
             ctr.parse(string.encode("utf-8", "surrogateescape"), clustered_single_host=True)
         except RefusedError as cause:
@@ -110,7 +123,7 @@ def parse(name: str, text: str, number_of: Callable[[str], str]) -> Table:
     """Take the table of a mirror apart.
 
     Raises:
-        RefusedError: when it is no mirror, or not one with a log on a device.
+        RefusedError: when it is no mirror, or one with a log that is not known here.
     """
     lines = text.splitlines()
     if len(lines) != 1:
@@ -143,11 +156,8 @@ def _log(name: str, kind: str, arguments: list[str], number_of: Callable[[str], 
         kind, *arguments = arguments[1:] if arguments[0] == _FLUSH else arguments
         who = Kind.DISKULOG
     if kind in _IN_MEMORY:
-        raise RefusedError(
-            name,
-            f"its log is in memory only ('{kind}'), and what it knows cannot be moved",
-            "make the mirror again with a log on a device",
-        )
+        region_size, *options = arguments
+        return Log(who, "", "", int(region_size), uuid, kind, tuple(options))
     if kind not in _ON_A_DEVICE:
         raise RefusedError(name, f"its log is of type '{kind}', which is not known here", "name another mirror")
     device, region_size, *options = arguments

@@ -161,6 +161,16 @@ def test_save_names_devices_so_that_they_last(run, host, monkeypatch):
     assert err == "diskulog: warning: /dev/sdb may be another device after a boot; no link in /dev/disk leads to it\n"
 
 
+@pytest.mark.parametrize("word", ["nosync", "sync"])
+def test_save_leaves_out_what_was_true_once(run, host, word):
+    # written down, 'nosync' would call legs equal after a crash, and 'sync' would copy everything at each boot
+    host.mirror("home", LINE.replace("userspace 5", "userspace 7").replace(" 1024 ", f" 1024 {word} block_on_error "))
+    status, out, err = run("mirror", "save", "home")
+    assert status == 0
+    assert out == f"home {LINE.replace('userspace 5', 'userspace 6').replace(' 1024 ', ' 1024 block_on_error ')}\n"
+    assert f"warning: '{word}' is left out: it speaks of a mirror that is made for the first time" in err
+
+
 def test_save_what_lvm_made_of_pieces(run, host):
     host.mirror("vg-lv", LINE)
     with (host.state / "tables").open("a") as file:

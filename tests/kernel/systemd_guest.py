@@ -3,7 +3,7 @@
 
 Lives here: the steps, one after the other, and what must be true after each. Does not know the VM around it
 (``test_systemd``), but that the units are installed, that /dev/vda and /dev/vdb are blank legs, /dev/vdc and /dev/vdd
-blank logs, and that the mirrortab lists both mirrors. With the argument ``again`` it is the next boot with these disks.
+blank logs, and that the mirrortab has these mirrors. With the argument ``again`` it is the next boot with these disks.
 """
 
 import os
@@ -34,11 +34,12 @@ from tests.kernel.service import (
 _HALF = 8 * 2048
 MIRROR = Mirror("inuse", ["/dev/vda", "/dev/vdb"], "/dev/vdc", "UUID-inuse", length=_HALF, options="nosync")
 HELD = replace(MIRROR, name="held", log="/dev/vdd", uuid="UUID-held", leg_start=_HALF)
+IN_MEMORY = replace(MIRROR, name="inmemory", word="core", log="", uuid="UUID-inmemory", leg_start=2 * _HALF)
 # what systemd does not stop, but kills at the very end
 _HOLDER = """
 [Service]
 KillMode=none
-ExecStart=/bin/sh -c 'exec 3<>/dev/mapper/held; while dd if=/dev/zero of=/dev/fd/3 bs=4k count=1 conv=fsync; \
+ExecStart=/bin/sh -c 'exec 3<>/dev/mapper/{name}; while dd if=/dev/zero of=/dev/fd/3 bs=4k count=1 conv=fsync; \
 do sleep 0.2; done'
 """
 
@@ -128,9 +129,11 @@ def a_supervisor_that_hangs_is_replaced_by_systemd() -> None:
 
 def the_machine_is_switched_off_with_the_mirror_in_use() -> None:
     goes_on()
-    Path("/run/systemd/system/holder.service").write_text(_HOLDER)
+    holders = [f"holder-{mirror.name}.service" for mirror in (HELD, IN_MEMORY)]
+    for holder, mirror in zip(holders, (HELD, IN_MEMORY), strict=True):
+        Path("/run/systemd/system", holder).write_text(_HOLDER.format(name=mirror.name))
     run("systemctl", "daemon-reload")
-    run("systemctl", "start", "holder.service")
+    run("systemctl", "start", *holders)
     run("systemctl", "poweroff", "--no-block")
     time.sleep(600)  # until we are stopped
 

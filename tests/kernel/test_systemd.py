@@ -2,6 +2,7 @@
 """The daemon as a service of a real systemd, from boot to power-off: one VM, whose steps are tests here."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,12 +12,12 @@ import pytest
 
 from tests.kernel import machines
 from tests.kernel.guest.rig import diskulog
-from tests.kernel.systemd_guest import AGAIN, HELD, MIRROR, STEPS
+from tests.kernel.systemd_guest import AGAIN, HELD, IN_MEMORY, MIRROR, STEPS
 
 _CONF = machines.TOP / "conf"
 _ENABLED = ("diskulog.service", "diskulog-assemble.service")
 _UNITS = (*_ENABLED, "diskulog-deactivate.service")
-_LEG_BYTES, _LOG_BYTES = 16 << 20, 1 << 20
+_LEG_BYTES, _LOG_BYTES = 24 << 20, 1 << 20
 # shorter than in conf/: the VM's time is dear
 _SHORTER = {
     "etc/systemd/system/diskulog.service.d/shorter.conf": "[Service]\nWatchdogSec=12s\n",
@@ -50,12 +51,20 @@ def boots(kernel: str, directory: Path) -> Ran:
     """Run the VM twice; return how it ended, what was wrong with each step, and copies of the disks in between."""
     disks = machines.blank_disks(directory, (_LEG_BYTES, _LEG_BYTES, _LOG_BYTES, _LOG_BYTES))
     # new logs of legs that are equal; a log that is there is taken for what it says, 'nosync' or not
-    first = "".join(f"{mirror.name} {mirror.table()}\n" for mirror in (MIRROR, HELD))
+    first = "".join(f"{mirror.name} {mirror.table()}\n" for mirror in (MIRROR, HELD, IN_MEMORY))
     done, between = [run(kernel, directory / "first", disks, first)], []
     for disk in disks:
         between.append(directory / f"{disk.name}-between")
         shutil.copy(disk, between[-1])
-    done.append(run(kernel, directory / "again", disks, first.replace(" 6 ", " 5 ").replace(" nosync", ""), "again"))
+    done.append(
+        run(
+            kernel,
+            directory / "again",
+            disks,
+            re.sub(r"userspace \d (.*) nosync", lambda found: f"userspace {len(found[1].split())} {found[1]}", first),
+            "again",
+        )
+    )
     told = [json.loads(line) for each in done for line in each.stdout.splitlines() if line.startswith("{")]
     return done, {each["step"]: each["wrong"] for each in told}, between
 

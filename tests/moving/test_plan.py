@@ -83,6 +83,29 @@ def test_on_another_device(old, new):
     assert steps(replace(retired, waiting=made.new), target) == "RESUME CONFIRM"
 
 
+def in_memory(kind, **changes):
+    table = Table(8000, Log(kind, "", "", 8, "u" if kind is D else "", "core"), LEGS, ("handle_errors",))
+    served = (Served("u", None, "live", "A"),) if kind is D else ()
+    return situation(kind, table=table, served=served, old=None, **changes)
+
+
+@pytest.mark.parametrize(("old", "new"), [(K, D), (D, K)])
+def test_a_log_in_memory_begins_with_what_can_be_said_of_the_old_one(old, new):
+    equal, copying = in_memory(old, all_in_sync=True), in_memory(old)
+    for found, options in ((equal, ("nosync",)), (copying, ())):
+        made = plan(found, Target(new))
+        assert made.new.log == Log(new, "", "", 8, "fresh" if new is D else "", "core", options)
+        assert steps(found, Target(new)) == "LOAD SUSPEND AGREE RESUME CONFIRM"
+        # who knows what an earlier try loaded
+        waits = replace(found, waiting=made.new, suspended=True)
+        assert steps(waits, Target(new)) == "LOAD AGREE RESUME CONFIRM"
+        assert steps(replace(waits, suspended=False), Target(new)) == "CLEAR LOAD SUSPEND AGREE RESUME CONFIRM"
+    assert plan(equal, Target(new)).notes == ()
+    assert "all 1000 regions will be resynced" in plan(copying, Target(new)).notes[0]
+    assert "in memory already" in plan(equal, Target(old)).summary
+    assert plan(in_memory(K), Target(D, uuid="x")).new.log.uuid == "x"
+
+
 @pytest.mark.parametrize("old", [K, D])
 def test_a_failed_log_is_left_behind(old):
     found, target = situation(old, new=BLANK, log_letter="D"), Target(old, "/dev/new", NEW, failed=True)
@@ -110,7 +133,7 @@ def test_what_is_so_already_is_left_alone(kind):
 
 
 def test_every_step_is_between_suspend_and_resume_or_may_be_interrupted():
-    held = "SETTLE CLOSED FORGET COPY RELEASE RETIRE LOAD RESUME"
+    held = "SETTLE CLOSED FORGET COPY AGREE RELEASE RETIRE LOAD RESUME"
     assert set(Step) - AT_EASE == {Step[word] for word in held.split()}
 
 
@@ -124,6 +147,10 @@ REFUSED = {
     "a leg failed, and the log": (situation(D, legs="DA", log_letter="D", new=BLANK), ELSEWHERE, "a leg failed"),
     "another table": (situation(K, waiting=mirror(K, NEW)), Target(D), "another table waits.*dmsetup clear m"),
     "a stranger's table": (situation(K, strange=True), Target(D), "another table waits"),
+    "in memory, to a device": (in_memory(K, new=BLANK), Target(D, "/dev/new", NEW), "in memory only.*make the mirror"),
+    "in memory, replaced": (in_memory(D, new=BLANK), ELSEWHERE, "in memory only"),
+    "in memory, suspended": (in_memory(D, suspended=True), Target(K), "is suspended.*dmsetup resume m"),
+    "in memory, not served": (replace(in_memory(D), served=()), Target(K), "does not serve its log"),
     "suspended": (situation(K, suspended=True), Target(D), "is suspended.*dmsetup resume m"),
     "suspended, elsewhere": (situation(D, suspended=True, new=BLANK), ELSEWHERE, "is suspended"),
     "failed": (situation(D, log_letter="D"), Target(K), "its log failed.*replace-log m NEWDEV"),

@@ -9,13 +9,15 @@ from dataclasses import replace
 import pytest
 
 from diskulog import ondisk
+from diskulog.dm import Info
 from diskulog.errors import DeviceError, DiskulogError, RefusedError
 from diskulog.forensic import writing
-from diskulog.moving import run, table
+from diskulog.moving import look, plan, run, table
 from diskulog.moving.plan import Step
+from diskulog.moving.situation import Served, Target
 from diskulog.moving.table import Kind
 from tests.moving import host as hosts
-from tests.moving.host import COUNT, DIRTY, DISKULOG_LOG, KERNEL_LOG, NEW, OLD, Killed, line
+from tests.moving.host import COUNT, DIRTY, DISKULOG_LOG, KERNEL_LOG, LENGTH, NEW, OLD, Killed, line
 
 ALL = frozenset(range(COUNT))
 TRUTH = ALL - DIRTY  # a resync is under way
@@ -354,3 +356,66 @@ def test_a_log_in_use_is_not_written(host, monkeypatch, log, kind, device):
 def test_every_step_is_known(host):
     assert set(run._DO) == set(Step)
     assert hosts.COUNT == COUNT
+
+
+class InMemory:
+    """dm, with a mirror whose log is in memory; ``stands`` is what its status says of regions and legs."""
+
+    def __init__(self, log, stands="100/100 1 AA", then=None):
+        self.live, self.waiting, self.suspended = line(log), "", False
+        self.stands, self.then = stands, then or stands
+
+    def info(self, name):
+        return Info(name, "", "253:5", self.suspended, True, bool(self.waiting), False)
+
+    def table(self, name, *, inactive=False):
+        return self.waiting if inactive else self.live
+
+    def status(self, name):
+        return f"0 {LENGTH} mirror 2 253:0 253:1 {self.then if self.suspended else self.stands} 1 core"
+
+    def load(self, name, text, *, read_only):
+        self.waiting = text
+
+    def clear(self, name):
+        self.waiting = ""
+
+    def suspend(self, name):
+        self.suspended = True
+
+    def resume(self, name):
+        self.live, self.waiting, self.suspended = self.waiting or self.live, "", False
+
+    def served(self):
+        known = table.parse("m", self.live, str)
+        return (Served(known.log.uuid, None, "live", "A"),) if known.log.kind is Kind.DISKULOG else ()
+
+    def moved(self, kind):
+        doors = look.Doors(self, self.served, str, str, lambda: None)
+        found = look.situation(doors, "m", kind, None, "fresh")
+        run.perform(plan.plan(found, Target(kind)), doors)
+        return self.live
+
+
+MEMORY = {Kind.KERNEL: "core 1 8", Kind.DISKULOG: "userspace 4 fresh integrated_flush core 8"}
+TO = pytest.mark.parametrize(("old", "new"), [tuple(MEMORY), tuple(MEMORY)[::-1]])
+
+
+@TO
+def test_a_log_in_memory_moves_without_a_resync_when_all_is_in_sync(old, new):
+    nosync = {Kind.KERNEL: "core 2 8 nosync", Kind.DISKULOG: "userspace 5 fresh integrated_flush core 8 nosync"}
+    assert InMemory(MEMORY[old]).moved(new) == line(nosync[new])
+
+
+@TO
+def test_a_log_in_memory_is_copied_anew_when_not_all_is_in_sync(old, new):
+    assert InMemory(MEMORY[old], "99/100 1 AA").moved(new) == line(MEMORY[new])
+
+
+@TO
+@pytest.mark.parametrize("then", ["99/100 1 AA", "100/100 1 AD"])
+def test_what_was_lost_before_the_suspend_is_not_called_in_sync(old, new, then):
+    mapper = InMemory(MEMORY[old], then=then)
+    with pytest.raises(RefusedError, match=r"goes on with .* in memory as before"):
+        mapper.moved(new)
+    assert (mapper.live, mapper.waiting, mapper.suspended) == (line(MEMORY[old]), "", False)

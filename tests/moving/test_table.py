@@ -36,6 +36,9 @@ def test_diskulogs():
         "0 8000 mirror disk 2 253:2 8 3 253:0 0 253:1 0 253:3 0",
         "0 8000 mirror disk 2 253:2 8 2 253:0 0 253:1 0 2 handle_errors keep_log",
         "0 8000 mirror userspace 5 u integrated_flush clustered-disk 253:2 8 2 253:0 0 253:1 0",
+        "0 8000 mirror core 1 8 2 253:0 0 253:1 0",
+        "0 8000 mirror core 2 8 nosync 2 253:0 0 253:1 0",
+        "0 8000 mirror userspace 5 u integrated_flush core 8 nosync 2 253:0 0 253:1 0",
     ],
 )
 def test_it_comes_out_as_it_went_in(text):
@@ -51,6 +54,13 @@ def test_options_are_read_and_not_said_again():
     made = parse("0 8000 mirror disk 3 253:2 8 nosync 2 253:0 0 253:1 0")
     assert made.log.options == ("nosync",)
     assert "nosync" not in made.line()
+
+
+def test_what_was_true_of_the_legs_once_is_not_written_down():
+    assert parse("0 8000 mirror core 2 8 nosync 2 253:0 0 253:1 0").lasting().line() == (
+        "0 8000 mirror core 1 8 2 253:0 0 253:1 0"
+    )
+    assert parse(DISKULOG).lasting() == parse(DISKULOG)
 
 
 def test_tables_are_compared_by_what_they_make():
@@ -73,8 +83,6 @@ REFUSED = {
     "no targets": ("", "has 0 targets"),
     "linear": ("0 8000 linear 253:0 0", "is no mirror, but 'linear'"),
     "not from 0": (KERNEL.replace("0 8000", "8 8000", 1), "from sector 8"),
-    "core": ("0 8000 mirror core 1 8 2 253:0 0 253:1 0", "in memory only .'core'"),
-    "userspace core": ("0 8000 mirror userspace 3 u core 8 2 253:0 0 253:1 0", "in memory only"),
     "unknown log": (
         "0 8000 mirror clustered_disk 3 253:2 8 u 2 253:0 0 253:1 0",
         "'clustered_disk', which is not known",
@@ -100,3 +108,6 @@ def test_a_table_that_could_not_come_back_after_a_restart_is_refused():
         table.check("m", parse(DISKULOG.replace("/dev/log", "/dev/" + "x" * 330)))
     with pytest.raises(RefusedError, match="m: region size: 12 sectors"):
         table.check("m", parse(DISKULOG.replace(" 8 2 ", " 12 2 ")))
+    table.check("m", parse("0 8000 mirror userspace 4 u integrated_flush core 8 2 253:0 0 253:1 0"))
+    with pytest.raises(RefusedError, match="m: region size: 12 sectors"):
+        table.check("m", parse("0 8000 mirror userspace 4 u integrated_flush core 12 2 253:0 0 253:1 0"))

@@ -126,6 +126,19 @@ def test_a_resync_under_way_goes_on_with_the_other_log(mirror: Mirror, slow: str
     nothing_was_resynced(mirror, writer)
 
 
+def test_a_log_in_memory_moves_without_a_resync(mirror: Mirror, quick: None) -> None:
+    mirror.word, mirror.log = "core", ""
+    in_sync_but_for_what_nobody_knows(mirror, mirror.table())
+    with writes_to(mirror) as writer:
+        for to in ("kernel", "diskulog", "kernel"):
+            seen = writer.count
+            until("it is under load", lambda seen=seen: writer.count > seen + 20)
+            said = moved(mirror, "migrate", "--to", to)
+            assert "nosync" in table_of(mirror)
+            assert "nosync" not in said  # nobody is to write that down
+    nothing_was_resynced(mirror, writer)
+
+
 # a stop behind SETTLE or CLOSED leaves what one behind SUSPEND does
 STOPS = (Step.LOAD, Step.LOAD, Step.SUSPEND, Step.SUSPEND, Step.RELEASE, Step.RELEASE, Step.RESUME)
 
