@@ -40,8 +40,6 @@ Examples:
 {console.EXIT_CODES}"""
 
 _MAX_WAIT_SECONDS: Final = 3600
-# at a later boot the first would copy everything again, and the second call equal what a crash left apart
-_ONCE: Final = frozenset({"sync", "nosync"})
 
 
 def save(name: mirrorcreate.Name) -> None:
@@ -50,6 +48,7 @@ def save(name: mirrorcreate.Name) -> None:
 
     from diskulog.errors import RefusedError
     from diskulog.mirrors import dm, naming, tab
+    from diskulog.mirrors.line import ONCE
 
     mirror = dm.mirror(name)
     if len(mirror.lines) != 1:
@@ -60,10 +59,9 @@ def save(name: mirrorcreate.Name) -> None:
     for device in (*(leg.device for leg in legs), *([log] if log else [])):
         if naming.unstable(device):
             console.complain(f"warning: {device} may be another device after a boot; no link in /dev/disk leads to it")
-    for word in sorted(_ONCE & {*line.options}):
+    for word in sorted(ONCE & {*line.options}):
         console.complain(f"warning: {word!r} is left out: it speaks of a mirror that is made for the first time")
-    options = tuple(word for word in line.options if word not in _ONCE)
-    console.emit(tab.row(name, replace(line, legs=legs, log=log, options=options)) + "\n")
+    console.emit(tab.row(name, replace(line.lasting(), legs=legs, log=log)) + "\n")
 
 
 def assemble(

@@ -109,11 +109,11 @@ def _is_there(device: str) -> bool:
 
 
 def alike(one: MirrorLine, other: MirrorLine) -> bool:
-    """Tell whether two lines make the same mirror, whatever they call its devices."""
+    """Tell whether two lines make the same mirror, whatever they call its devices and said of its first time."""
     return _numbered(one) == _numbered(other)
 
 
 def _numbered(line: MirrorLine) -> MirrorLine:
     legs = tuple(replace(leg, device=devices.resolved(leg.device)) for leg in line.legs)
     log = None if line.log is None else devices.resolved(line.log)
-    return replace(line, legs=legs, log=log, features=tuple(sorted(line.features)))
+    return replace(line.lasting(), legs=legs, log=log, features=tuple(sorted(line.features)))

@@ -4,7 +4,7 @@
 Lives here: the grammar. Asks nobody: whether devices are there, and what a good line is, others know.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from diskulog.exits import UsageError
@@ -12,6 +12,8 @@ from diskulog.forensic.legs import LegName
 
 MAX_LEGS: Final = 9  # dm-raid1.c, MAX_NR_MIRRORS
 HANDLE_ERRORS: Final = "handle_errors"
+# at a later boot the first would copy everything again, and the second call equal what a crash left apart
+ONCE: Final = frozenset({"sync", "nosync"})
 _USERSPACE: Final = "userspace"
 _FLUSH: Final = "integrated_flush"
 _WITH_DEVICE: Final = frozenset({"disk", "clustered-disk"})
@@ -45,6 +47,10 @@ class MirrorLine:
     def handles_errors(self) -> bool:
         """Whether the kernel holds writes when the log fails, in place of ignoring it."""
         return HANDLE_ERRORS in self.features
+
+    def lasting(self) -> "MirrorLine":
+        """Return the line as it may be written down: without what speaks of the first time."""
+        return replace(self, options=tuple(word for word in self.options if word not in ONCE))
 
     def constructor(self) -> str:
         """Return what a daemon is told of it: the target's length, then the words of the log."""

@@ -43,6 +43,11 @@ def test_one_that_is_there_is_left_alone_whatever_its_devices_are_called(there):
     assert there.commands == []
 
 
+def test_what_it_was_told_of_its_first_time_makes_no_other_mirror(there):
+    there.mirror("one", LINE.replace("userspace 4", "userspace 5").replace(" 8 2 ", " 8 nosync 2 "))
+    assert assemble(f"one {LINE}\n") == [Outcome("one", State.THERE)]
+
+
 @pytest.mark.parametrize(
     "other",
     [
