@@ -29,6 +29,7 @@ class Process:
     memlock_limit: str | None = None
     has_ipc_lock: bool = True
     oom_score_adj: int | None = None
+    watchdog_seconds: float | None = None  # of systemd; None where it does not watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Facts:
     daemon: Process | None = None
     rmem_max_bytes: int | None = None
     receive_buffer_bytes: int = 0
+    worker_timeout_seconds: float = 0.0
     run_directory: Place | None = None
     control_socket: Place | None = None
     control_path: str = ""

@@ -51,6 +51,7 @@ def collect(
         daemon=daemon(root, answering[0].pid) if answering else None,
         rmem_max_bytes=int(rmem_max) if rmem_max.isdigit() else None,
         receive_buffer_bytes=config.netlink.receive_buffer_bytes,
+        worker_timeout_seconds=config.daemon.worker_timeout_seconds,
         run_directory=_place(run_directory),
         control_socket=socket,
         control_path=str(control),
@@ -91,11 +92,13 @@ def daemon(root: Path, pid: int) -> Process:
     effective = status.get("CapEff", "").strip()
     limit = re.search(r"^Max locked memory\s+(\S+)", _text(folder / "limits"), re.MULTILINE)
     score = _text(folder / "oom_score_adj")
+    watchdog = re.search(r"^WATCHDOG_USEC=(\d+)$", _text(folder / "environ").replace("\0", "\n"), re.MULTILINE)
     return Process(
         int(locked[0]) if locked else None,
         limit[1] if limit else None,
         bool(int(effective, 16) >> _CAP_IPC_LOCK & 1) if effective else True,
         int(score) if score else None,
+        int(watchdog[1]) / 1e6 if watchdog else None,
     )
 
 

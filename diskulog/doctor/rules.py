@@ -85,6 +85,10 @@ EXPLAINED: Final[dict[str, tuple[str, str]]] = {
         "chmod 0660 the socket; restart the daemon, which makes it so.",
     ),
     "control-silent": ("What the daemon knows of its logs could not be looked at.", "See 'diskulog status'."),
+    "watchdog-short": (
+        "systemd kills the whole daemon before it has replaced a worker that hangs; mirrors wait longer.",
+        "Make daemon.worker_timeout_seconds smaller, or WatchdogSec of diskulog.service larger: three times is good.",
+    ),
     "no-device-mapper": ("This kernel has no device mapper, or nothing has made its node.", "modprobe dm-mod."),
     "no-dmsetup": ("Mirrors are made with dmsetup.", "Install it (Debian: dmsetup)."),
     "no-udev": (
@@ -176,6 +180,10 @@ def _daemon(facts: Facts) -> Iterator[Message]:
         yield Message(WARNING, f"the daemon's memory is not locked{limited}", "memory-not-locked")
     if daemon.oom_score_adj is not None and daemon.oom_score_adj != _NEVER_KILLED:
         yield Message(WARNING, f"the daemon's oom_score_adj is {daemon.oom_score_adj}", "may-be-killed")
+    worker, watchdog = facts.worker_timeout_seconds, daemon.watchdog_seconds
+    if watchdog is not None and watchdog <= worker:
+        text = f"worker_timeout_seconds is {worker:g}, and systemd's watchdog waits for {watchdog:g} s only"
+        yield Message(WARNING, text, "watchdog-short")
 
 
 def _control(facts: Facts) -> Iterator[Message]:

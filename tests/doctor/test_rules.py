@@ -19,7 +19,8 @@ FOLDER = Place("/run/diskulog", stat.S_IFDIR | 0o755, 0)
 WELL = Facts(
     modules={"dm-mirror": Module.LOADED, "dm-mod": Module.UNKNOWN},
     neighbours=(DAEMON,),
-    daemon=Process(locked_kib=4000, memlock_limit="unlimited", oom_score_adj=-1000),
+    daemon=Process(locked_kib=4000, memlock_limit="unlimited", oom_score_adj=-1000, watchdog_seconds=30.0),
+    worker_timeout_seconds=10.0,
     rmem_max_bytes=2**24,
     receive_buffer_bytes=2**23,
     run_directory=FOLDER,
@@ -50,6 +51,7 @@ def test_a_host_that_is_well():
         ({"daemon": Process(0, "65536", False, -1000)}, "warning", "memory-not-locked", "limit is 65536"),
         ({"daemon": Process(0, "unlimited", True, -1000)}, "warning", "memory-not-locked", "not locked"),
         ({"daemon": Process(1, "unlimited", True, 0)}, "warning", "may-be-killed", "is 0"),
+        ({"worker_timeout_seconds": 30.0}, "warning", "watchdog-short", "is 30, and systemd's watchdog waits for 30 s"),
         ({"run_directory": replace(FOLDER, mode=stat.S_IFDIR | 0o775)}, "error", "run-directory", "drwxrwxr-x"),
         ({"run_directory": replace(FOLDER, uid=1000)}, "error", "run-directory", "owner 1000"),
         ({"control_socket": None, "control_path": "/run/x"}, "warning", "no-control-socket", "/run/x"),
