@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The completion files are those of the real commands and options, and a real shell completes with them."""
 
+import os
 import shutil
 import subprocess
 
@@ -22,6 +23,17 @@ def folder(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "houses").mkdir()
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def mirrors(tmp_path_factory, monkeypatch):
+    """A dmsetup that lists what the test writes into this file; nobody, and no answer, at first."""
+    place = tmp_path_factory.mktemp("bin")
+    listed, program = place / "listed", place / "dmsetup"
+    program.write_text(f'#!/bin/sh\n[ "$*" = "ls --target mirror" ] && cat {listed} || {{ echo no >&2; exit 1; }}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+    return listed
 
 
 def run(*command, cwd=None):
@@ -62,8 +74,8 @@ def test_the_tool_writes_them(tmp_path, monkeypatch):
 
 def test_every_value_that_names_a_file_is_known_as_one():
     words = {option.value for command in COMMANDS for option in command.options if not option.choices}
-    known = {"SECTORS", "SECONDS", "ADDRESS", "BYTES", "N", "U", "NEW", "S", "RANGES", "A-B", "NAME", None}
-    assert words - completion.FILES <= known  # a new word: does it name a file?
+    known = {"SECTORS", "SECONDS", "ADDRESS", "BYTES", "N", "U", "NEW", "S", "RANGES", "A-B", None}
+    assert words - completion.FILES - completion.MIRRORS <= known  # a new word: does it name a file?
 
 
 # bash
@@ -101,7 +113,7 @@ def test_bash_completes_the_options(command, folder):
 def test_bash_completes_the_values(command, folder):
     for option in command.options:
         expected = list(option.choices) if option.choices else []
-        if option.value in completion.FILES:
+        if option.value in completion.FILES | completion.MIRRORS:
             expected = ["ho me.img", "home.dump", "houses"]
         if option.value is not None:
             assert sorted(bash(*command.name.split(), option.name, "", cwd=folder)) == sorted(expected), option
@@ -125,12 +137,44 @@ def test_bash_at_other_places(words, expected, folder):
     assert bash(*words, cwd=folder) == expected
 
 
+TWO = "home\t(254:0)\nhost-data\t(254:3)\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("migrate",),
+        ("status", "home"),
+        ("replace-log",),
+        ("mirror", "remove"),
+        ("mirror", "assemble", "home"),
+        ("verify", "--mirror"),
+    ],
+)
+def test_bash_completes_the_mirrors_that_there_are(words, folder, mirrors):
+    mirrors.write_text(TWO)
+    assert bash(*words, "", cwd=folder) == ["home", "host-data"]
+    assert bash(*words, "hos", cwd=folder) == ["host-data"]
+    assert bash(*words, "./hom", cwd=folder) == ["./home.dump"]  # a device
+    mirrors.write_text("No devices found\n")
+    assert bash(*words, "hom", cwd=folder) == ["home.dump"]
+
+
+def test_bash_completes_no_mirror_where_a_new_one_gets_its_name(folder, mirrors):
+    mirrors.write_text(TWO)
+    assert bash("mirror", "create", "hos", cwd=folder) == bash("inspect", "hos", cwd=folder) == []
+
+
 # the others, where they are installed
 
 
 @pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh")
-def test_zsh_can_read_its_file():
+def test_zsh_can_read_its_file_and_lists_the_mirrors(mirrors):
     assert run("zsh", "-n", str(FOLDER / "_diskulog")) == []
+    mirrors.write_text(TWO)
+    script = f'functions[all]="$(<{FOLDER / "_diskulog"})"; _diskulog() {{ }}; compadd() {{ print -l $mirrors }}'
+    given = f"{script}; all 2>/dev/null; _diskulog_mirrors"
+    assert run("zsh", "-f", "-c", given) == ["home", "host-data"]
 
 
 def fish(line, folder):
@@ -139,7 +183,7 @@ def fish(line, folder):
 
 
 @pytest.mark.skipif(not shutil.which("fish"), reason="no fish")
-def test_fish_completes(folder):
+def test_fish_completes(folder, mirrors):
     assert set(fish("diskulog ", folder)) >= {command.word for command in COMMANDS}
     for group in GROUPS:
         assert set(fish(f"diskulog {group.name} ", folder)) == {each.name.split()[1] for each in group.commands}
@@ -152,3 +196,7 @@ def test_fish_completes(folder):
     assert set(fish("diskulog inspect --svg hom", folder)) == {"home.dump"}
     assert set(fish("diskulog diff hom", folder)) == {"home.dump"}
     assert fish("diskulog serve hom", folder) == []
+    mirrors.write_text(TWO)
+    assert set(fish("diskulog migrate ho", folder)) >= {"home", "host-data"}
+    assert "host-data" not in fish("diskulog mirror create hos", folder)
+    assert "host-data" in fish("diskulog verify --mirror hos", folder)

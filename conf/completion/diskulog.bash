@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # bash completes diskulog's commands, options and files. Made by tools/completion: change that, not this.
 
+_diskulog_mirrors() {
+	dmsetup ls --target mirror 2>/dev/null | sed -n 's/\t(.*//p'
+}
+
 _diskulog() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command='' prefix='' word words=''
 	COMPREPLY=()
@@ -23,6 +27,7 @@ _diskulog() {
 	case "$command $prev" in
 	'inspect --units') words='regions sectors bytes' ;;
 	'migrate --to') words='kernel diskulog' ;;
+	'verify --mirror') [[ $cur == [/.]* ]] || words=$(_diskulog_mirrors) ;;
 	'diff --since' | \
 		'doctor --config' | \
 		'events --socket' | \
@@ -75,7 +80,6 @@ _diskulog() {
 		'trace --uuid' | \
 		'trace --seconds' | \
 		'trace --count' | \
-		'verify --mirror' | \
 		'verify --region-size' | \
 		'verify --length' | \
 		'verify --regions' | \
@@ -99,23 +103,23 @@ _diskulog() {
 		inspect) [[ $cur == -* ]] && words='--json --limit --units --map --raw --svg --png --region-size --offset --rate --schema --help' ;;
 		mark) [[ $cur == -* ]] && words='--regions --sectors --bytes --all --yes --dry-run --help' ;;
 		metrics) words='--textfile --interval --listen --yes-it-is-public --socket --help' ;;
-		migrate) [[ $cur == -* ]] && words='--to --log --uuid --overwrite --yes --dry-run --socket --help' ;;
-		'mirror assemble') [[ $cur == -* ]] && words='--file --wait --dry-run --help' ;;
+		migrate) [[ $cur == -* ]] && words='--to --log --uuid --overwrite --yes --dry-run --socket --help' || [[ $cur == [/.]* ]] || words=$(_diskulog_mirrors) ;;
+		'mirror assemble') [[ $cur == -* ]] && words='--file --wait --dry-run --help' || [[ $cur == [/.]* ]] || words=$(_diskulog_mirrors) ;;
 		'mirror create') [[ $cur == -* ]] && words='--log --core --uuid --region-size --length --keep-log --sync --nosync --plain --yes --dry-run --help' ;;
 		'mirror list') words='--json --help' ;;
-		'mirror remove') [[ $cur == -* ]] && words='--all --dry-run --help' ;;
-		'mirror save') [[ $cur == -* ]] && words='--help' ;;
+		'mirror remove') [[ $cur == -* ]] && words='--all --dry-run --help' || [[ $cur == [/.]* ]] || words=$(_diskulog_mirrors) ;;
+		'mirror save') [[ $cur == -* ]] && words='--help' || [[ $cur == [/.]* ]] || words=$(_diskulog_mirrors) ;;
 		repair) [[ $cur == -* ]] && words='--uuid --write --overwrite --yes --help' ;;
-		replace-log) [[ $cur == -* ]] && words='--overwrite --yes --dry-run --socket --help' ;;
+		replace-log) [[ $cur == -* ]] && words='--overwrite --yes --dry-run --socket --help' || [[ $cur == [/.]* ]] || words=$(_diskulog_mirrors) ;;
 		replay) [[ $cur == -* ]] && words='--uuid --step --json --limit --out-image --config --help' ;;
 		restore) [[ $cur == -* ]] && words='--overwrite --yes --dry-run --help' ;;
 		serve) words='--config --help' ;;
-		status) [[ $cur == -* ]] && words='--json --socket --schema --help' ;;
+		status) [[ $cur == -* ]] && words='--json --socket --schema --help' || [[ $cur == [/.]* ]] || words=$(_diskulog_mirrors) ;;
 		table) [[ $cur == -* ]] && words='--log --core --uuid --region-size --length --keep-log --sync --nosync --plain --help' ;;
 		trace) words='--out --ring --uuid --seconds --count --alone --help' ;;
 		verify) [[ $cur == -* ]] && words='--mirror --region-size --length --regions --rate --state --limit --json --help' ;;
-		wait) [[ $cur == -* ]] && words='--synced --timeout --socket --help' ;;
-		watch) [[ $cur == -* ]] && words='--interval --count --socket --help' ;;
+		wait) [[ $cur == -* ]] && words='--synced --timeout --socket --help' || [[ $cur == [/.]* ]] || words=$(_diskulog_mirrors) ;;
+		watch) [[ $cur == -* ]] && words='--interval --count --socket --help' || [[ $cur == [/.]* ]] || words=$(_diskulog_mirrors) ;;
 		config) words='check show --help' ;;
 		mirror) words='assemble create list remove save --help' ;;
 		*) return ;;

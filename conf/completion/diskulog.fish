@@ -13,6 +13,10 @@ function __diskulog_is --description 'Tell whether the command so far is this on
     test "$found" = "$argv"
 end
 
+function __diskulog_mirrors --description 'List the mirrors that there are'
+    dmsetup ls --target mirror 2>/dev/null | sed -n 's/\t(.*//p'
+end
+
 complete -c diskulog -f
 complete -c diskulog -n '__diskulog_is' -a adopt -d 'Take a log back from the kernel\'s own \'disk\' log'
 complete -c diskulog -n '__diskulog_is' -a check -d 'Judge a log: what it breaks, what that means, what to do'
@@ -123,12 +127,12 @@ complete -c diskulog -n '__diskulog_is migrate' -l yes -d 'Do not ask'
 complete -c diskulog -n '__diskulog_is migrate' -l dry-run -d 'Only say what would be done'
 complete -c diskulog -n '__diskulog_is migrate' -l socket -r -F -d 'The daemon\'s control socket, in place of run_directory\'s'
 complete -c diskulog -n '__diskulog_is migrate' -l help -d 'Say what it does and end'
-complete -c diskulog -n '__diskulog_is migrate' -F
+complete -c diskulog -n '__diskulog_is migrate' -F -a '(__diskulog_mirrors)'
 complete -c diskulog -n '__diskulog_is mirror assemble' -l file -r -F -d 'Default: /etc/diskulog/mirrortab'
 complete -c diskulog -n '__diskulog_is mirror assemble' -l wait -x -d 'Wait so long for devices and the daemon'
 complete -c diskulog -n '__diskulog_is mirror assemble' -l dry-run -d 'Only say what would be done'
 complete -c diskulog -n '__diskulog_is mirror assemble' -l help -d 'Say what it does and end'
-complete -c diskulog -n '__diskulog_is mirror assemble' -F
+complete -c diskulog -n '__diskulog_is mirror assemble' -F -a '(__diskulog_mirrors)'
 complete -c diskulog -n '__diskulog_is mirror create' -l log -r -F -d 'The device for the log'
 complete -c diskulog -n '__diskulog_is mirror create' -l core -d 'Keep the log in memory; a crash then copies everything'
 complete -c diskulog -n '__diskulog_is mirror create' -l uuid -x -d 'The mirror\'s name in its log; made up if not given'
@@ -147,9 +151,9 @@ complete -c diskulog -n '__diskulog_is mirror list' -l help -d 'Say what it does
 complete -c diskulog -n '__diskulog_is mirror remove' -l all -d 'Every mirror with its log in user space'
 complete -c diskulog -n '__diskulog_is mirror remove' -l dry-run -d 'Only say what would be done'
 complete -c diskulog -n '__diskulog_is mirror remove' -l help -d 'Say what it does and end'
-complete -c diskulog -n '__diskulog_is mirror remove' -F
+complete -c diskulog -n '__diskulog_is mirror remove' -F -a '(__diskulog_mirrors)'
 complete -c diskulog -n '__diskulog_is mirror save' -l help -d 'Say what it does and end'
-complete -c diskulog -n '__diskulog_is mirror save' -F
+complete -c diskulog -n '__diskulog_is mirror save' -F -a '(__diskulog_mirrors)'
 complete -c diskulog -n '__diskulog_is repair' -l uuid -x -d 'The uuid in the mirror\'s table'
 complete -c diskulog -n '__diskulog_is repair' -l write -d 'Do it, after asking'
 complete -c diskulog -n '__diskulog_is repair' -l overwrite -d 'Whatever lies there now is lost'
@@ -161,7 +165,7 @@ complete -c diskulog -n '__diskulog_is replace-log' -l yes -d 'Do not ask'
 complete -c diskulog -n '__diskulog_is replace-log' -l dry-run -d 'Only say what would be done'
 complete -c diskulog -n '__diskulog_is replace-log' -l socket -r -F -d 'The daemon\'s control socket, in place of run_directory\'s'
 complete -c diskulog -n '__diskulog_is replace-log' -l help -d 'Say what it does and end'
-complete -c diskulog -n '__diskulog_is replace-log' -F
+complete -c diskulog -n '__diskulog_is replace-log' -F -a '(__diskulog_mirrors)'
 complete -c diskulog -n '__diskulog_is replay' -l uuid -x -d 'Only the log with this uuid'
 complete -c diskulog -n '__diskulog_is replay' -l step -d 'Wait for Enter after each request; q ends'
 complete -c diskulog -n '__diskulog_is replay' -l json -d 'Print JSON, a line for each request'
@@ -181,7 +185,7 @@ complete -c diskulog -n '__diskulog_is status' -l json -d 'Print JSON, for scrip
 complete -c diskulog -n '__diskulog_is status' -l socket -r -F -d 'The daemon\'s control socket, in place of run_directory\'s'
 complete -c diskulog -n '__diskulog_is status' -l schema -d 'Print the schema of the JSON and end'
 complete -c diskulog -n '__diskulog_is status' -l help -d 'Say what it does and end'
-complete -c diskulog -n '__diskulog_is status' -F
+complete -c diskulog -n '__diskulog_is status' -F -a '(__diskulog_mirrors)'
 complete -c diskulog -n '__diskulog_is table' -l log -r -F -d 'The device for the log'
 complete -c diskulog -n '__diskulog_is table' -l core -d 'Keep the log in memory; a crash then copies everything'
 complete -c diskulog -n '__diskulog_is table' -l uuid -x -d 'The mirror\'s name in its log; made up if not given'
@@ -200,7 +204,7 @@ complete -c diskulog -n '__diskulog_is trace' -l seconds -x -d 'End after so lon
 complete -c diskulog -n '__diskulog_is trace' -l count -x -d 'End after so many requests'
 complete -c diskulog -n '__diskulog_is trace' -l alone -d 'Also when no daemon answers'
 complete -c diskulog -n '__diskulog_is trace' -l help -d 'Say what it does and end'
-complete -c diskulog -n '__diskulog_is verify' -l mirror -x -d 'Find log, legs and sizes in \'dmsetup table NAME\''
+complete -c diskulog -n '__diskulog_is verify' -l mirror -r -F -a '(__diskulog_mirrors)' -d 'Find log, legs and sizes in \'dmsetup table NAME\''
 complete -c diskulog -n '__diskulog_is verify' -l region-size -x -d 'Region size, where the log does not know it'
 complete -c diskulog -n '__diskulog_is verify' -l length -x -d 'Length of the mirror, where the log does not know it'
 complete -c diskulog -n '__diskulog_is verify' -l regions -x -d 'Only these regions'
@@ -214,9 +218,9 @@ complete -c diskulog -n '__diskulog_is wait' -l synced -d 'What to wait for'
 complete -c diskulog -n '__diskulog_is wait' -l timeout -x -d 'Give up after so long'
 complete -c diskulog -n '__diskulog_is wait' -l socket -r -F -d 'The daemon\'s control socket, in place of run_directory\'s'
 complete -c diskulog -n '__diskulog_is wait' -l help -d 'Say what it does and end'
-complete -c diskulog -n '__diskulog_is wait' -F
+complete -c diskulog -n '__diskulog_is wait' -F -a '(__diskulog_mirrors)'
 complete -c diskulog -n '__diskulog_is watch' -l interval -x -d 'Look again after so long'
 complete -c diskulog -n '__diskulog_is watch' -l count -x -d 'End after N looks'
 complete -c diskulog -n '__diskulog_is watch' -l socket -r -F -d 'The daemon\'s control socket, in place of run_directory\'s'
 complete -c diskulog -n '__diskulog_is watch' -l help -d 'Say what it does and end'
-complete -c diskulog -n '__diskulog_is watch' -F
+complete -c diskulog -n '__diskulog_is watch' -F -a '(__diskulog_mirrors)'
