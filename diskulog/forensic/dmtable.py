@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from diskulog.errors import RefusedError
-from diskulog.forensic.legs import LegName
+from diskulog.mirrortable import LegName
 
 _USERSPACE: Final = "userspace"
 _FLUSH: Final = "integrated_flush"

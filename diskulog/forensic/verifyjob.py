@@ -14,12 +14,13 @@ from diskulog.exits import Exit, UsageError
 from diskulog.forensic import belief, dmsetup, dmtable, image, legs, source, subject
 from diskulog.forensic.comparison import Layout, Selection, Tally
 from diskulog.forensic.image import Image
-from diskulog.forensic.legs import LegName, Legs
+from diskulog.forensic.legs import Legs
 from diskulog.forensic.pace import Pace
 from diskulog.forensic.report import ERROR, INFO, WARNING, Message, report
 from diskulog.forensic.subject import LiveLog, Told
 from diskulog.forensic.verify import Run
 from diskulog.forensic.verifystate import Identity, StateFile
+from diskulog.mirrortable import LegName
 
 
 @dataclass(frozen=True, slots=True)

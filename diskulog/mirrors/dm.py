@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from diskulog import mirrortable
 from diskulog.errors import DeviceError, RefusedError
 from diskulog.exits import UsageError
-from diskulog.mirrors import line
-from diskulog.mirrors.line import MirrorLine
+from diskulog.mirrortable import MirrorLine
 
 ASK_SECONDS: Final = 20.0
 _DEATH_SECONDS: Final = 2.0
@@ -48,13 +48,9 @@ def mirrors() -> tuple[Mirror, ...]:
         DeviceError: when dm cannot be asked.
     """
     found: dict[str, list[MirrorLine]] = {}
-    for text in _run("table", "--target", "mirror", seconds=ASK_SECONDS).splitlines():
-        name, _, table = text.partition(": ")
-        try:
-            found.setdefault(name, []).append(line.parse(table))
-        except UsageError:  # "No devices found", or a table of a later kernel
-            continue
-    return tuple(Mirror(name, tuple(lines)) for name, lines in sorted(found.items()) if lines)
+    for name, line in mirrortable.named(_run("table", "--target", "mirror", seconds=ASK_SECONDS)):
+        found.setdefault(name, []).append(line)
+    return tuple(Mirror(name, tuple(lines)) for name, lines in sorted(found.items()))
 
 
 def mirror(name: str) -> Mirror:

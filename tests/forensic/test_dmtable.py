@@ -3,7 +3,7 @@ import pytest
 
 from diskulog.errors import RefusedError
 from diskulog.forensic.dmtable import MirrorTable, parse
-from diskulog.forensic.legs import LegName
+from diskulog.mirrortable import LegName
 
 LEGS = (LegName("7:0"), LegName("/dev/sdb1", 2048))
 TAIL = "2 7:0 0 /dev/sdb1 2048 1 handle_errors"

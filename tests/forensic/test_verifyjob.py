@@ -10,10 +10,10 @@ from diskulog import sysfs
 from diskulog.errors import DeviceError, RefusedError
 from diskulog.exits import Exit, UsageError
 from diskulog.forensic import comparison, dmsetup, legs, verify, verifyjob, verifyreport
-from diskulog.forensic.legs import LegName
 from diskulog.forensic.pace import Pace
 from diskulog.forensic.subject import Told
 from diskulog.forensic.verifyjob import Asked, How
+from diskulog.mirrortable import LegName
 from tests import images
 
 COUNT, REGION = 40, 4096
