@@ -223,10 +223,7 @@ MUST_NOT_ALSO = {
     "initramfs.tree": ["diskulog"],  # it lists what others import, in a process of their own
     "lanes": ["diskulog.server", "diskulog.store", "diskulog.dirtylog"],
     # one door to the socket, one to sysfs and dmsetup; the rest is driven with what they found
-    **{
-        f"control.{name}": [*WORLD, "diskulog.control.client"]
-        for name in ("tables", "view", "resync", "waiting", "text")
-    },
+    **{f"control.{name}": [*WORLD, "diskulog.control.client"] for name in ("view", "resync", "waiting", "text")},
     "control.model": [name for name in WORLD if name != "pydantic"],
     "control.client": ["diskulog.sysfs", "diskulog.forensic", "diskulog.control.model", "pydantic"],
     "control.mirrors": ["socket", "pydantic", "diskulog.control.client", "diskulog.control.model"],
