@@ -82,6 +82,7 @@ DAEMON_SIDE = [
 # what hears, reads and replays; replay is the one place where the daemon's side and the forensic side meet
 READING_SIDE = [
     "diskulog.mirrortable",
+    "diskulog.dmsetup",
     "diskulog.forensic",
     "diskulog.mirrors",
     "diskulog.doctor",
@@ -123,6 +124,12 @@ MUST_NOT = {
     # the table of a mirror as dm has it; the daemon hears a constructor string, which is ctr's
     "mirrortable": [
         *WORLD,
+        *(f"diskulog.{name}" for name in DAEMON_SIDE if name != "errors"),
+        *READING_SIDE,
+        *COMMAND_LINE,
+        "diskulog.config",
+    ],
+    "dmsetup": [
         *(f"diskulog.{name}" for name in DAEMON_SIDE if name != "errors"),
         *READING_SIDE,
         *COMMAND_LINE,
