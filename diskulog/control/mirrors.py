@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from diskulog import mirrortable, sysfs
+from diskulog import dmsetup, mirrortable, sysfs
 from diskulog.errors import DiskulogError
-from diskulog.forensic import dmsetup
 from diskulog.mirrortable import Named
 
 _LEAST_LEGS: Final = 2
@@ -33,9 +32,11 @@ class Mirror:
 def found_tables() -> tuple[Named, ...]:
     """Return the tables of all mirrors; none where dm may not be asked (root only)."""
     try:
-        return tuple(mirrortable.named(dmsetup.mirrors()))
+        text = dmsetup.mirror_tables()
     except DiskulogError:
         return ()
+    # as the daemon spells a uuid in JSON
+    return tuple(mirrortable.named(os.fsencode(text).decode("utf-8", "replace")))
 
 
 def mirror_of(uuid: str, log_device: str | None, known: Iterable[Named]) -> Mirror | None:

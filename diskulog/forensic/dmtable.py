@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A mirror with its log on a device, by its table: its log, its legs, its length.
+"""A mirror with its log on a device, by its name: its table, and what to open for the devices in that.
 
-Lives here: what is asked of a table for ``verify``, and the refusals. Asks nobody: ``dmsetup`` gets the table.
+Lives here: what ``verify`` asks of a table, and its refusals. Does not know how dm is asked, or what a line looks like.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
-from diskulog import mirrortable
-from diskulog.errors import RefusedError
+from diskulog import dmsetup, mirrortable, sysfs
+from diskulog.dmsetup import AnsweredNoError, NotInstalledError
+from diskulog.errors import DeviceError, RefusedError
+from diskulog.exits import UsageError
 from diskulog.mirrortable import Flaw, LegName
 
 _WORDING: Final = {
@@ -30,6 +32,25 @@ class MirrorTable:
     legs: tuple[LegName, ...]
 
 
+def table(name: str) -> str:
+    """Return the live table of a mapped device.
+
+    Raises:
+        UsageError: when there is no such device.
+        DeviceError: when dm cannot be asked.
+    """
+    try:
+        return dmsetup.ask("table", "--", name)
+    except NotInstalledError as cause:
+        raise UsageError("--mirror needs dmsetup, which is not installed: name DEV and its legs instead") from cause
+    except AnsweredNoError as cause:
+        raise UsageError(
+            f"--mirror {name}: there is no such mirror ('dmsetup ls' lists them); dmsetup: {cause.reason}"
+        ) from cause
+    except DeviceError as cause:
+        raise DeviceError(f"--mirror {name}", OSError(cause.errno, str(cause))) from cause
+
+
 def parse(name: str, text: str) -> MirrorTable:
     """Take the table of a mirror apart.
 
@@ -42,3 +63,17 @@ def parse(name: str, text: str) -> MirrorTable:
             name, f"its log is in memory only ('{line.log_type}')", "there is no log on a device to verify"
         )
     return MirrorTable(line.length_sectors, line.uuid, line.log, line.region_size_sectors, line.legs)
+
+
+def node(name: str, device: str) -> str:
+    """Return what to open for a device of a mirror's table, which is a path or ``major:minor``.
+
+    Raises:
+        RefusedError: when no device has that number.
+    """
+    if device.startswith("/"):
+        return device
+    found = sysfs.node(device)
+    if found is None:
+        raise RefusedError(name, f"its device {device} is not there", "look at 'dmsetup table'")
+    return found

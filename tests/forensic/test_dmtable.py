@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import pytest
 
-from diskulog.errors import RefusedError
+from diskulog import dmsetup, sysfs
+from diskulog.dmsetup import AnsweredNoError, NotInstalledError
+from diskulog.errors import DeviceError, RefusedError
+from diskulog.exits import Exit, UsageError, exit_for
+from diskulog.forensic import dmtable
 from diskulog.forensic.dmtable import MirrorTable, parse
 from diskulog.mirrortable import LegName
 
@@ -52,3 +56,51 @@ def test_a_log_in_memory(log):
 def test_what_is_refused(text, said):
     with pytest.raises(RefusedError, match=said):
         parse("m", text)
+
+
+def test_the_table_of_a_name(monkeypatch):
+    monkeypatch.setattr(dmsetup, "ask", lambda *words: " ".join(words))
+    assert dmtable.table("-v") == "table -- -v"
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "code", "said"),
+    [
+        (
+            AnsweredNoError("table", "Device x not found\nCommand failed."),
+            UsageError,
+            Exit.USAGE,
+            "--mirror x: there is no such mirror ('dmsetup ls' lists them); dmsetup: Device x not found",
+        ),
+        (
+            NotInstalledError("cannot ask dm: dmsetup is not installed", FileNotFoundError(2, "No such file")),
+            UsageError,
+            Exit.USAGE,
+            "--mirror needs dmsetup, which is not installed: name DEV and its legs instead",
+        ),
+        (
+            DeviceError("cannot ask dm", PermissionError(13, "open failed: Permission denied")),
+            DeviceError,
+            Exit.NO_PERMISSION,
+            "--mirror x: cannot ask dm: open failed: Permission denied",
+        ),
+    ],
+)
+def test_without_a_table(monkeypatch, failure, kind, code, said):
+    def fails(*_):
+        raise failure
+
+    monkeypatch.setattr(dmsetup, "ask", fails)
+    with pytest.raises(kind) as failed:
+        dmtable.table("x")
+    assert (str(failed.value), exit_for(failed.value)) == (said, code)
+
+
+def test_nodes(tmp_path, monkeypatch):
+    monkeypatch.setattr(sysfs, "SYS_BLOCK", tmp_path)
+    (tmp_path / "devices" / "cciss!c0d0").mkdir(parents=True)
+    (tmp_path / "104:0").symlink_to(tmp_path / "devices" / "cciss!c0d0")
+    assert dmtable.node("m", "104:0") == "/dev/cciss/c0d0"
+    assert dmtable.node("m", "/dev/sda") == "/dev/sda"
+    with pytest.raises(RefusedError, match="m: its device 9:9 is not there"):
+        dmtable.node("m", "9:9")
