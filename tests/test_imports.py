@@ -83,6 +83,7 @@ DAEMON_SIDE = [
 READING_SIDE = [
     "diskulog.mirrortable",
     "diskulog.dmsetup",
+    "diskulog.dm",
     "diskulog.forensic",
     "diskulog.mirrors",
     "diskulog.doctor",
