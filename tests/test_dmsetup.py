@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What runs dmsetup, with scripts in its place."""
 
+import os
+
 import pytest
 
 from diskulog import dmsetup
@@ -28,9 +30,17 @@ def test_what_it_prints(program):
     assert dmsetup.mirror_tables() == "C table --target mirror\n\udcff"
 
 
-def test_it_reads_nothing_from_whoever_runs_us(program):
+def test_it_reads_nothing_of_our_input(program, tmp_path):
     program("cat")
-    assert dmsetup.ask("table") == ""
+    (tmp_path / "input").write_text("a table")
+    ours = os.dup(0)
+    with (tmp_path / "input").open() as file:
+        os.dup2(file.fileno(), 0)
+    try:
+        assert dmsetup.ask("table") == ""
+    finally:
+        os.dup2(ours, 0)
+        os.close(ours)
 
 
 def test_what_it_is_told(program, tmp_path):
