@@ -81,6 +81,9 @@ DAEMON_SIDE = [
 
 # what hears, reads and replays; replay is the one place where the daemon's side and the forensic side meet
 READING_SIDE = [
+    "diskulog.mirrortable",
+    "diskulog.dmsetup",
+    "diskulog.dm",
     "diskulog.forensic",
     "diskulog.mirrors",
     "diskulog.doctor",
@@ -118,6 +121,20 @@ MUST_NOT = {
             "moving",
             "dm",
         ]
+    ],
+    # the table of a mirror as dm has it; the daemon hears a constructor string, which is ctr's
+    "mirrortable": [
+        *WORLD,
+        *(f"diskulog.{name}" for name in DAEMON_SIDE if name != "errors"),
+        *READING_SIDE,
+        *COMMAND_LINE,
+        "diskulog.config",
+    ],
+    "dmsetup": [
+        *(f"diskulog.{name}" for name in DAEMON_SIDE if name != "errors"),
+        *READING_SIDE,
+        *COMMAND_LINE,
+        "diskulog.config",
     ],
     # it reads and writes logs as the forensic side does, and asks the daemon through its socket like anybody
     "moving": [
@@ -208,16 +225,13 @@ MUST_NOT_ALSO = {
     "mapped": ["diskulog.wire", "diskulog.store", "diskulog.verdict"],
     "verdict": ["diskulog.wire", "diskulog.store", "diskulog.mapped"],
     "ondisk": ["diskulog.wire", "diskulog.ctr", "diskulog.verdict", "diskulog.store"],
-    **{f"mirrors.{name}": WORLD for name in ("line", "sizing", "wish")},
+    **{f"mirrors.{name}": WORLD for name in ("sizing", "wish")},
     **{f"doctor.{name}": WORLD for name in ("facts", "rules", "report")},
     "transport": ["diskulog.dirtylog", "diskulog.server", "diskulog.store"],
     "initramfs.tree": ["diskulog"],  # it lists what others import, in a process of their own
     "lanes": ["diskulog.server", "diskulog.store", "diskulog.dirtylog"],
     # one door to the socket, one to sysfs and dmsetup; the rest is driven with what they found
-    **{
-        f"control.{name}": [*WORLD, "diskulog.control.client"]
-        for name in ("tables", "view", "resync", "waiting", "text")
-    },
+    **{f"control.{name}": [*WORLD, "diskulog.control.client"] for name in ("view", "resync", "waiting", "text")},
     "control.model": [name for name in WORLD if name != "pydantic"],
     "control.client": ["diskulog.sysfs", "diskulog.forensic", "diskulog.control.model", "pydantic"],
     "control.mirrors": ["socket", "pydantic", "diskulog.control.client", "diskulog.control.model"],

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from diskulog.control.mirrors import Mirror
     from diskulog.control.model import Answer, Log
-    from diskulog.control.tables import Table
     from diskulog.control.view import Shown
+    from diskulog.mirrortable import Named
 
 
 class Asked(NamedTuple):
@@ -45,7 +45,7 @@ class Asking:
         """Take the socket."""
         self._path = path
         self._luids: frozenset[str] = frozenset()
-        self._tables: tuple[Table, ...] = ()
+        self._tables: tuple[Named, ...] = ()
 
     def ask(self, wait_seconds: float | None = None) -> Asked:
         """Ask.

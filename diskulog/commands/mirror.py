@@ -18,7 +18,7 @@ from diskulog.units import SECTOR_BYTES, div_up, human_bytes
 
 if TYPE_CHECKING:
     from diskulog.mirrors.dm import Mirror
-    from diskulog.mirrors.line import MirrorLine
+    from diskulog.mirrortable import MirrorLine
 
 HELP: Final = f"""Make, list, save, assemble and remove mirrors.
 {console.EXIT_CODES}"""

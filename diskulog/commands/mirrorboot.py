@@ -48,7 +48,7 @@ def save(name: mirrorcreate.Name) -> None:
 
     from diskulog.errors import RefusedError
     from diskulog.mirrors import dm, naming, tab
-    from diskulog.mirrors.line import ONCE
+    from diskulog.mirrortable import ONCE
 
     mirror = dm.mirror(name)
     if len(mirror.lines) != 1:

@@ -61,11 +61,11 @@ def move(doors: "Doors", found: "Situation", target: "Target", *, yes: bool, dry
     for note in run.perform(made, doors):
         console.complain(f"warning: {made.name}: {note}")
     console.say(made.name, f"done: {made.summary}; from now on its table is")
-    console.say(made.name, made.new.lasting().line())
+    console.say(made.name, made.new.lasting().line.text())
 
 
 def _steps(made: "Plan") -> list[str]:
     from diskulog.forensic.text import printable
 
     steps = [f"{number}. {step.value}" for number, step in enumerate(made.steps, 1)]
-    return [*steps, printable(f"new table: {made.new.lasting().line()}")]
+    return [*steps, printable(f"new table: {made.new.lasting().line.text()}")]

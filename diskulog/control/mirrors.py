@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from diskulog import sysfs
-from diskulog.control import tables
-from diskulog.control.tables import Table
+from diskulog import dmsetup, mirrortable, sysfs
 from diskulog.errors import DiskulogError
-from diskulog.forensic import dmsetup
+from diskulog.mirrortable import Named
 
 _LEAST_LEGS: Final = 2
 
@@ -31,17 +29,19 @@ class Mirror:
     handle_errors: bool | None
 
 
-def found_tables() -> tuple[Table, ...]:
-    """Return the tables of mirrors whose log is in user space; none where dm may not be asked (root only)."""
+def found_tables() -> tuple[Named, ...]:
+    """Return the tables of all mirrors; none where dm may not be asked (root only)."""
     try:
-        return tables.parse(dmsetup.mirrors())
+        text = dmsetup.mirror_tables()
     except DiskulogError:
         return ()
+    # as the daemon spells a uuid in JSON
+    return tuple(mirrortable.named(os.fsencode(text).decode("utf-8", "replace")))
 
 
-def mirror_of(uuid: str, log_device: str | None, known: Iterable[Table]) -> Mirror | None:
+def mirror_of(uuid: str, log_device: str | None, known: Iterable[Named]) -> Mirror | None:
     """Find the mirror of a log: by its device in sysfs, that of a core log by its uuid in a table."""
-    by_table = [table for table in known if table.uuid == uuid]
+    by_table = [table for table in known if table.line.uuid == uuid]
     if log_device is None:
         return _without_log_device(by_table)
     for folder in _entries(sysfs.SYS_BLOCK / log_device / "holders"):
@@ -50,16 +50,20 @@ def mirror_of(uuid: str, log_device: str | None, known: Iterable[Table]) -> Mirr
         legs = tuple(number for number in slaves if number and number != log_device)
         table = next((table for table in by_table if table.name == name), None)
         if name and (table or len(legs) >= _LEAST_LEGS):  # what else stands on a log's device is no mirror
-            own = table.legs if table and set(table.legs) <= set(legs) else legs  # in the table's order
-            return Mirror(name, _read(folder / "dev") or None, own, table.handle_errors if table else None)
+            own = _legs(table) if table and set(_legs(table)) <= set(legs) else legs  # in the table's order
+            return Mirror(name, _read(folder / "dev") or None, own, table.line.handles_errors if table else None)
     return None
 
 
-def _without_log_device(by_table: list[Table]) -> Mirror | None:
+def _legs(table: Named) -> tuple[str, ...]:
+    return tuple(leg.device for leg in table.line.legs)
+
+
+def _without_log_device(by_table: list[Named]) -> Mirror | None:
     if len(by_table) != 1:
         return None
     (table,) = by_table
-    return Mirror(table.name, _device_named(table.name), table.legs, table.handle_errors)
+    return Mirror(table.name, _device_named(table.name), _legs(table), table.line.handles_errors)
 
 
 def _device_named(name: str) -> str | None:

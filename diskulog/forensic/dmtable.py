@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A mirror's table line, as ``dmsetup table`` prints it: its log, its legs, its length.
+"""A mirror with its log on a device, by its name: its table, and what to open for the devices in that.
 
-Lives here: taking the words apart, and refusing what has no log on a device. Asks nobody: ``dmsetup`` gets the line.
+Lives here: what ``verify`` asks of a table, and its refusals. Does not know how dm is asked, or what a line looks like.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
-from diskulog.errors import RefusedError
-from diskulog.forensic.legs import LegName
+from diskulog import dmsetup, mirrortable, sysfs
+from diskulog.dmsetup import AnsweredNoError, NotInstalledError
+from diskulog.errors import DeviceError, RefusedError
+from diskulog.exits import UsageError
+from diskulog.mirrortable import Flaw, LegName
 
-_USERSPACE: Final = "userspace"
-_FLUSH: Final = "integrated_flush"
-_DISK: Final = frozenset({"disk", "clustered-disk"})
-_CORE: Final = frozenset({"core", "clustered-core"})
+_WORDING: Final = {
+    Flaw.TARGETS: ("its table has {} targets, a mirror has one", "name the mirror, or DEV and its legs"),
+    Flaw.NO_MIRROR: ("is no mirror, but '{}' from sector {}", "name a mirror"),
+    Flaw.LOG_TYPE: ("its log is of type '{}'", "there is nothing that can be verified"),
+    Flaw.WORDS: ("its table cannot be understood", "name DEV and its legs instead"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,41 +32,48 @@ class MirrorTable:
     legs: tuple[LegName, ...]
 
 
+def table(name: str) -> str:
+    """Return the live table of a mapped device.
+
+    Raises:
+        UsageError: when there is no such device.
+        DeviceError: when dm cannot be asked.
+    """
+    try:
+        return dmsetup.ask("table", "--", name)
+    except NotInstalledError as cause:
+        raise UsageError("--mirror needs dmsetup, which is not installed: name DEV and its legs instead") from cause
+    except AnsweredNoError as cause:
+        raise UsageError(
+            f"--mirror {name}: there is no such mirror ('dmsetup ls' lists them); dmsetup: {cause.reason}"
+        ) from cause
+    except DeviceError as cause:
+        raise DeviceError(f"--mirror {name}", OSError(cause.errno, str(cause))) from cause
+
+
 def parse(name: str, text: str) -> MirrorTable:
     """Take the table of a mirror apart.
 
     Raises:
         RefusedError: when it is no mirror, or not one with a log on a device.
     """
-    lines = text.splitlines()
-    if len(lines) != 1:
+    line = mirrortable.whole(name, text, _WORDING)
+    if line.log is None:
         raise RefusedError(
-            name, f"its table has {len(lines)} targets, a mirror has one", "name the mirror, or DEV and its legs"
+            name, f"its log is in memory only ('{line.log_type}')", "there is no log on a device to verify"
         )
-    try:
-        return _mirror(name, lines[0].split())
-    except (ValueError, IndexError) as cause:
-        raise RefusedError(name, "its table cannot be understood", "name DEV and its legs instead") from cause
+    return MirrorTable(line.length_sectors, line.uuid, line.log, line.region_size_sectors, line.legs)
 
 
-def _mirror(name: str, words: list[str]) -> MirrorTable:
-    start, length, target, kind, count = int(words[0]), int(words[1]), words[2], words[3:4], words[4:5]
-    if target != "mirror" or start:
-        raise RefusedError(name, f"is no mirror, but '{target}' from sector {start}", "name a mirror")
-    arguments, rest = words[5 : 5 + int(count[0])], words[5 + int(count[0]) :]
-    uuid, (disk, log, region_size, *_) = _log(name, kind[0], arguments)
-    if disk not in _DISK:
-        raise RefusedError(name, f"its log is of type '{disk}'", "there is nothing that can be verified")
-    legs = tuple(LegName(rest[at], int(rest[at + 1])) for at in range(1, 1 + 2 * int(rest[0]), 2))
-    return MirrorTable(length, uuid, log, int(region_size), legs)
+def node(name: str, device: str) -> str:
+    """Return what to open for a device of a mirror's table, which is a path or ``major:minor``.
 
-
-def _log(name: str, kind: str, arguments: list[str]) -> tuple[str | None, list[str]]:
-    """Return the mirror's uuid and the words of its log, its type first."""
-    uuid = None
-    if kind == _USERSPACE:
-        uuid, *arguments = arguments
-        kind, *arguments = arguments[1:] if arguments[0] == _FLUSH else arguments
-    if kind in _CORE:
-        raise RefusedError(name, "its log is in memory only ('core')", "there is no log on a device to verify")
-    return uuid, [kind, *arguments]
+    Raises:
+        RefusedError: when no device has that number.
+    """
+    if device.startswith("/"):
+        return device
+    found = sysfs.node(device)
+    if found is None:
+        raise RefusedError(name, f"its device {device} is not there", "look at 'dmsetup table'")
+    return found

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The legs of a mirror, open to be read past the page cache and in parallel.
 
-Lives here: their names, the checks that they can be this mirror's, aligned reads. Never writes; does not compare.
+Lives here: how the command line names them, the checks that they can be this mirror's, aligned reads. Never writes;
+does not compare.
 """
 
 import errno as errnos
@@ -19,17 +20,10 @@ from diskulog.exits import UsageError
 from diskulog.forensic import source
 from diskulog.forensic.comparison import PIECE_BYTES
 from diskulog.forensic.source import FileSource
+from diskulog.mirrortable import LegName
 from diskulog.units import SECTOR_BYTES, human_bytes, round_down, round_up
 
 _FILE_ALIGN_BYTES: Final = 4096  # what any file system takes for direct I/O
-
-
-@dataclass(frozen=True, slots=True)
-class LegName:
-    """A leg as the command line or a table names it."""
-
-    device: str
-    offset_sectors: int = 0
 
 
 class LegReadError(DiskulogError):

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diskulog.exits import Exit, UsageError
-from diskulog.forensic import belief, dmsetup, dmtable, image, legs, source, subject
+from diskulog.forensic import belief, dmtable, image, legs, source, subject
 from diskulog.forensic.comparison import Layout, Selection, Tally
 from diskulog.forensic.image import Image
-from diskulog.forensic.legs import LegName, Legs
+from diskulog.forensic.legs import Legs
 from diskulog.forensic.pace import Pace
 from diskulog.forensic.report import ERROR, INFO, WARNING, Message, report
 from diskulog.forensic.subject import LiveLog, Told
 from diskulog.forensic.verify import Run
 from diskulog.forensic.verifystate import Identity, StateFile
+from diskulog.mirrortable import LegName
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,10 @@ def of_mirror(name: str) -> Asked:
         RefusedError: when it has no log on a device.
         DeviceError: when dm cannot be asked.
     """
-    found = dmtable.parse(name, dmsetup.table(name))
-    devices = tuple(LegName(dmsetup.node(name, leg.device), leg.offset_sectors) for leg in found.legs)
+    found = dmtable.parse(name, dmtable.table(name))
+    devices = tuple(LegName(dmtable.node(name, leg.device), leg.offset_sectors) for leg in found.legs)
     return Asked(
-        dmsetup.node(name, found.log), devices, Told(found.region_size_sectors, found.length_sectors, found.uuid)
+        dmtable.node(name, found.log), devices, Told(found.region_size_sectors, found.length_sectors, found.uuid)
     )
 
 

@@ -16,8 +16,8 @@ from diskulog.errors import DiskulogError
 from diskulog.exits import Exit
 from diskulog.mirrors import devices, dm
 from diskulog.mirrors.dm import Mirror
-from diskulog.mirrors.line import MirrorLine
 from diskulog.mirrors.tab import Entry
+from diskulog.mirrortable import MirrorLine
 
 _POLL_SECONDS: Final = 0.2
 

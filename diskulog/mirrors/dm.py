@@ -1,26 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The door to dm: ``dmsetup``, asked for tables and names, told to create and remove.
+"""The mirrors that dm has: listed by their tables and names, created and removed.
 
-Lives here: running it, the words of its failures. Never asks for a status: that of a mirror whose daemon is away hangs
-and cannot be killed. Does not know what should be created.
+Lives here: what ``dmsetup`` is asked for and told, the words of its refusals. Does not know how it is run, or what
+should be created.
 """
 
-import errno as errnos
-import os
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
 
-from diskulog.errors import DeviceError, RefusedError
+from diskulog import dmsetup, mirrortable
+from diskulog.dmsetup import AnsweredNoError
+from diskulog.errors import RefusedError
 from diskulog.exits import UsageError
-from diskulog.mirrors import line
-from diskulog.mirrors.line import MirrorLine
-
-ASK_SECONDS: Final = 20.0
-_DEATH_SECONDS: Final = 2.0
-ACT_SECONDS: Final = 120.0  # the kernel asks the daemon again after 15 s
+from diskulog.mirrortable import MirrorLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +40,9 @@ def mirrors() -> tuple[Mirror, ...]:
         DeviceError: when dm cannot be asked.
     """
     found: dict[str, list[MirrorLine]] = {}
-    for text in _run("table", "--target", "mirror", seconds=ASK_SECONDS).splitlines():
-        name, _, table = text.partition(": ")
-        try:
-            found.setdefault(name, []).append(line.parse(table))
-        except UsageError:  # "No devices found", or a table of a later kernel
-            continue
-    return tuple(Mirror(name, tuple(lines)) for name, lines in sorted(found.items()) if lines)
+    for name, line in mirrortable.named(dmsetup.mirror_tables()):
+        found.setdefault(name, []).append(line)
+    return tuple(Mirror(name, tuple(lines)) for name, lines in sorted(found.items()))
 
 
 def mirror(name: str) -> Mirror:
@@ -76,7 +64,7 @@ def names() -> frozenset[str]:
     Raises:
         DeviceError: when dm cannot be asked.
     """
-    return frozenset(_words(_run("info", "-c", "--noheadings", "-o", "name", seconds=ASK_SECONDS)))
+    return frozenset(_words(dmsetup.ask("info", "-c", "--noheadings", "-o", "name")))
 
 
 def open_count(name: str) -> int:
@@ -85,7 +73,7 @@ def open_count(name: str) -> int:
     Raises:
         DeviceError: when dm cannot be asked.
     """
-    words = list(_words(_run("info", "-c", "--noheadings", "-o", "open", name, seconds=ASK_SECONDS)))
+    words = list(_words(dmsetup.ask("info", "-c", "--noheadings", "-o", "open", name)))
     return int(words[0]) if words and words[0].isdigit() else 0
 
 
@@ -110,7 +98,7 @@ def create(name: str, table: str) -> None:
         RefusedError: when one of its devices is in use, or the kernel or the daemon does not want the table.
         DeviceError: when dm cannot be asked.
     """
-    _run(*create_words(name, table)[1:], seconds=ACT_SECONDS, changes=name)
+    _act(name, create_words(name, table))
 
 
 def remove(name: str) -> None:
@@ -120,52 +108,15 @@ def remove(name: str) -> None:
         RefusedError: when it is in use.
         DeviceError: when dm cannot be asked.
     """
-    _run(*remove_words(name)[1:], seconds=ACT_SECONDS, changes=name)
+    _act(name, remove_words(name))
 
 
-def _run(*words: str, seconds: float, changes: str | None = None) -> str:
+def _act(name: str, command: list[str]) -> None:
     try:
-        process = subprocess.Popen(
-            ["dmsetup", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except FileNotFoundError as cause:
-        raise DeviceError("cannot ask dm: dmsetup is not installed", cause) from cause
-    except (OSError, ValueError) as cause:
-        failure = cause if isinstance(cause, OSError) else OSError(errnos.EINVAL, str(cause))
-        raise DeviceError("cannot run dmsetup", failure) from cause
-    try:
-        out, said = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired as cause:
-        process.kill()
-        with suppress(subprocess.TimeoutExpired):  # what waits for the kernel cannot be killed, nor waited for
-            process.communicate(timeout=_DEATH_SECONDS)
-        text = f"no answer within {seconds:.0f} s; process {process.pid} waits for the kernel"
-        raise DeviceError(f"dmsetup {words[0]}", OSError(errnos.ETIMEDOUT, text)) from cause
-    if process.returncode:
-        raise _failure(words[0], os.fsdecode(said), changes)
-    return os.fsdecode(out)
-
-
-_KINDS: Final = (
-    ("Permission denied", errnos.EACCES),
-    ("Operation not permitted", errnos.EPERM),
-    ("/dev/mapper/control", errnos.ENODEV),  # no device mapper in this kernel
-)
-_BUSY: Final = "Device or resource busy"
-
-
-def _failure(verb: str, said: str, changes: str | None) -> DeviceError | RefusedError:
-    lines = [each.strip() for each in said.splitlines() if each.strip() and each.strip() != "Command failed."]
-    first = lines[0] if lines else "it does not say why"
-    for text, number in _KINDS:
-        if text in said:
-            return DeviceError("cannot ask dm", OSError(number, first))
-    if changes is None:
-        return DeviceError(f"dmsetup {verb}", OSError(errnos.EIO, first))
-    if _BUSY in said:
-        return RefusedError(changes, f"it, or a device of its table, is in use (dmsetup: {first})", "see who holds it")
-    return RefusedError(changes, f"dmsetup: {first}", "dmesg, and the daemon's log (journalctl -u diskulog), say why")
+        dmsetup.act(*command[1:])
+    except AnsweredNoError as cause:
+        if cause.busy:
+            reason = f"it, or a device of its table, is in use (dmsetup: {cause.reason})"
+            raise RefusedError(name, reason, "see who holds it") from cause
+        remedy = "dmesg, and the daemon's log (journalctl -u diskulog), say why"
+        raise RefusedError(name, f"dmsetup: {cause.reason}", remedy) from cause

@@ -14,13 +14,12 @@ from diskulog.ctr import CtrArgs, Sync
 from diskulog.errors import RefusedError
 from diskulog.exits import UsageError
 from diskulog.forensic import content
-from diskulog.forensic.legs import LegName
 from diskulog.forensic.source import Source, Through
 from diskulog.forensic.text import printable
 from diskulog.mirrors import devices, sizing, wish
 from diskulog.mirrors.devices import Device
-from diskulog.mirrors.line import HANDLE_ERRORS, MirrorLine
 from diskulog.mirrors.wish import Wish
+from diskulog.mirrortable import HANDLE_ERRORS, LegName, MirrorLine
 from diskulog.ondisk import Dialect
 from diskulog.units import SECTOR_BYTES, human_bytes, round_down
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from diskulog import mirrortable
 from diskulog.exits import UsageError
-from diskulog.mirrors import line, wish
-from diskulog.mirrors.line import MirrorLine
+from diskulog.mirrors import wish
+from diskulog.mirrortable import MirrorLine
 
 DEFAULT_PATH: Final = Path("/etc/diskulog/mirrortab")
 
@@ -42,7 +43,7 @@ def _entry(number: int, words: str) -> Entry:
     name, *table = words.split(maxsplit=1)
     try:
         wish.check_name(name)
-        found = line.parse("".join(table))
+        found = mirrortable.parse("".join(table))
     except UsageError as cause:
         return Entry(number, name, None, str(cause))
     if found.start_sectors:

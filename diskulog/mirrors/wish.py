@@ -11,8 +11,7 @@ from uuid import uuid4
 from diskulog.ctr import Sync
 from diskulog.exits import UsageError
 from diskulog.forensic.adopt import check_uuid
-from diskulog.forensic.legs import LegName
-from diskulog.mirrors.line import MAX_LEGS
+from diskulog.mirrortable import MAX_LEGS, MIN_LEGS, LegName
 from diskulog.units import MAX_REGION_SIZE_SECTORS, MIN_REGION_SIZE_SECTORS, region_size_possible
 
 # what dm takes in a name and prints as it is (libdm, DEFAULT_DM_NAME_MANGLING)
@@ -41,8 +40,8 @@ def check(wish: Wish) -> None:
     Raises:
         UsageError: naming the option.
     """
-    if not 2 <= len(wish.legs) <= MAX_LEGS:
-        raise UsageError(f"a mirror has 2 to {MAX_LEGS} legs, and {len(wish.legs)} are named")
+    if not MIN_LEGS <= len(wish.legs) <= MAX_LEGS:
+        raise UsageError(f"a mirror has {MIN_LEGS} to {MAX_LEGS} legs, and {len(wish.legs)} are named")
     if wish.uuid is not None:
         check_uuid(wish.uuid)
     size, length = wish.region_size_sectors, wish.length_sectors

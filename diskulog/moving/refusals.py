@@ -100,7 +100,7 @@ def refuse_the_new_device(found: Situation, target: Target, new: Table) -> None:
     name, there, device = found.name, found.new, new.log.device
     if there is None:
         raise RefusedError(name, f"{device} cannot be read", "name another device")
-    if new.log.number in {number for number, _ in found.table.legs}:
+    if new.log.number in {leg.device for leg in found.table.legs}:
         raise RefusedError(name, f"{device} is one of its legs", "name another device")
     if name in there.below:
         raise RefusedError(name, f"{device} stands on the mirror itself: each would wait for the other", "name another")

@@ -99,7 +99,7 @@ def _prepare(job: Job) -> None:
 
 
 def _load(job: Job) -> None:
-    job.doors.mapper.load(job.name, job.plan.new.line(), read_only=job.plan.read_only)
+    job.doors.mapper.load(job.name, job.plan.new.line.text(), read_only=job.plan.read_only)
 
 
 def _suspend(job: Job) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A mirror's whole table line: taken apart, and put together again with another log.
+"""A mirror's whole table: with whose log, and with another one.
 
-Lives here: the words of dm-raid1 and of its logs. Asks nobody; who knows devices gives their numbers.
+Lives here: what a new table keeps of the old one, and the refusals. Asks nobody; who knows devices gives their numbers.
 """
 
 from collections.abc import Callable
@@ -9,16 +9,17 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from diskulog import ctr
+from diskulog import ctr, mirrortable
 from diskulog.errors import RefusedError
+from diskulog.mirrortable import HANDLE_ERRORS, Flaw, LegName, MirrorLine
 from diskulog.units import div_up
 
-HANDLE_ERRORS: Final = "handle_errors"
-_USERSPACE: Final = "userspace"
-_FLUSH: Final = "integrated_flush"
-_ON_A_DEVICE: Final = ("disk", "clustered-disk")
-_IN_MEMORY: Final = ("core", "clustered-core")
-_FEWEST_LEGS: Final = 2
+_WORDING: Final = {
+    Flaw.TARGETS: ("its table has {} targets, a mirror has one", "name a mirror"),
+    Flaw.NO_MIRROR: ("is no mirror, but '{}' from sector {}", "name a mirror"),
+    Flaw.LOG_TYPE: ("its log is of type '{}', which is not known here", "name another mirror"),
+    Flaw.WORDS: ("its table cannot be understood: {}", "look at 'dmsetup table'"),
+}
 
 
 class Kind(StrEnum):
@@ -50,26 +51,16 @@ class Log:
     @property
     def in_memory(self) -> bool:
         """Whether it ends with the table."""
-        return self.type_word in _IN_MEMORY
-
-    def words(self) -> list[str]:
-        """Return what stands between ``mirror`` and the legs."""
-        last = [self.device, str(self.region_size_sectors)]
-        if self.in_memory:
-            last = [*last[1:], *self.options]
-        if self.kind is Kind.KERNEL:
-            return [self.type_word, str(len(last)), *last]
-        own = [self.uuid, _FLUSH, self.type_word, *last]
-        return [_USERSPACE, str(len(own)), *own]
+        return not self.device
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A mirror's table; legs are (device, offset in sectors), a device is ``major:minor``."""
+    """A mirror's table; the devices of its legs are ``major:minor``."""
 
     length_sectors: int
     log: Log
-    legs: tuple[tuple[str, str], ...]
+    legs: tuple[LegName, ...]
     features: tuple[str, ...]
 
     @property
@@ -82,11 +73,21 @@ class Table:
         """Whether writes are held when the log fails; the kernel goes on without a log otherwise."""
         return HANDLE_ERRORS in self.features
 
-    def line(self) -> str:
-        """Return the line that ``dmsetup load`` takes."""
-        legs = [word for leg in self.legs for word in leg]
-        words = ["0", str(self.length_sectors), "mirror", *self.log.words(), str(len(self.legs)), *legs]
-        return " ".join([*words, str(len(self.features)), *self.features] if self.features else words)
+    @property
+    def line(self) -> MirrorLine:
+        """Return the line to load."""
+        log, ours = self.log, self.log.kind is Kind.DISKULOG
+        return MirrorLine(
+            self.length_sectors,
+            log.type_word,
+            log.device or None,
+            log.region_size_sectors,
+            self.legs,
+            uuid=log.uuid if ours else None,
+            integrated_flush=ours,
+            options=log.options if log.in_memory else (),
+            features=self.features,
+        )
 
     def lasting(self) -> "Table":
         """Return the table as it may be written down: what was true of the legs once may not be at the next boot."""
@@ -110,11 +111,8 @@ def check(name: str, table: Table) -> None:
         RefusedError: with the reason.
     """
     if table.log.kind is Kind.DISKULOG:
-        log = table.log
-        device = [] if log.in_memory else [log.device]
-        string = " ".join([str(table.length_sectors), log.type_word, *device, str(log.region_size_sectors)])
         try:
-            ctr.parse(string.encode("utf-8", "surrogateescape"), clustered_single_host=True)
+            ctr.parse(table.line.constructor().encode("utf-8", "surrogateescape"), clustered_single_host=True)
         except RefusedError as cause:
             raise RefusedError(name, f"{cause.argument}: {cause.reason}", cause.remedy) from cause
 
@@ -125,40 +123,15 @@ def parse(name: str, text: str, number_of: Callable[[str], str]) -> Table:
     Raises:
         RefusedError: when it is no mirror, or one with a log that is not known here.
     """
-    lines = text.splitlines()
-    if len(lines) != 1:
-        raise RefusedError(name, f"its table has {len(lines)} targets, a mirror has one", "name a mirror")
-    try:
-        return _mirror(name, lines[0].split(), number_of)
-    except (ValueError, IndexError) as cause:
-        raise RefusedError(name, f"its table cannot be understood: {lines[0]}", "look at 'dmsetup table'") from cause
-
-
-def _mirror(name: str, words: list[str], number_of: Callable[[str], str]) -> Table:
-    start, length, target = int(words[0]), int(words[1]), words[2]
-    if target != "mirror" or start:
-        raise RefusedError(name, f"is no mirror, but '{target}' from sector {start}", "name a mirror")
-    kind, count = words[3], int(words[4])
-    log = _log(name, kind, words[5 : 5 + count], number_of)
-    rest = words[5 + count :]
-    leg_count = int(rest[0])
-    legs = tuple((number_of(rest[at]), str(int(rest[at + 1]))) for at in range(1, 1 + 2 * leg_count, 2))
-    features = tuple(rest[1 + 2 * leg_count :])
-    if leg_count < _FEWEST_LEGS or (features and len(features) != 1 + int(features[0])):
-        raise ValueError(rest)
-    return Table(length, log, legs, features[1:])
-
-
-def _log(name: str, kind: str, arguments: list[str], number_of: Callable[[str], str]) -> Log:
-    uuid, who = "", Kind.KERNEL
-    if kind == _USERSPACE:
-        uuid, *arguments = arguments
-        kind, *arguments = arguments[1:] if arguments[0] == _FLUSH else arguments
-        who = Kind.DISKULOG
-    if kind in _IN_MEMORY:
-        region_size, *options = arguments
-        return Log(who, "", "", int(region_size), uuid, kind, tuple(options))
-    if kind not in _ON_A_DEVICE:
-        raise RefusedError(name, f"its log is of type '{kind}', which is not known here", "name another mirror")
-    device, region_size, *options = arguments
-    return Log(who, device, number_of(device), int(region_size), uuid, kind, tuple(options))
+    line = mirrortable.whole(name, text, _WORDING)
+    log = Log(
+        Kind.DISKULOG if line.userspace else Kind.KERNEL,
+        line.log or "",
+        number_of(line.log) if line.log else "",
+        line.region_size_sectors,
+        line.uuid or "",
+        line.log_type,
+        line.options,
+    )
+    legs = tuple(replace(leg, device=number_of(leg.device)) for leg in line.legs)
+    return Table(line.length_sectors, log, legs, line.features)

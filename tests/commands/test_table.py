@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import pytest
 
+from diskulog import mirrortable
 from diskulog.exits import Exit
-from diskulog.mirrors import line
 
 
 def test_the_line_goes_to_standard_output_and_the_reasons_to_standard_error(run, host):
     status, out, err = run("table", "/dev/a", "/dev/b", "--log", "/dev/l")
     assert status == Exit.FINE
     assert out.count("\n") == 1
-    found = line.parse(out)
+    found = mirrortable.parse(out)
     assert found.handles_errors
     assert found.integrated_flush
     assert (found.log, found.length_sectors, found.region_size_sectors) == ("/dev/l", 8192, 1024)

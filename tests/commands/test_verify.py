@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from diskulog import cli
 from diskulog.exits import Exit
-from diskulog.forensic import dmsetup, image
+from diskulog.forensic import dmtable, image
 from diskulog.units import MIB
 from tests import images
 from tests.loops import attached, sectors_written
@@ -193,7 +193,7 @@ def test_a_leg_that_fails_is_5(run, mirror, monkeypatch):
 def test_by_the_mirrors_name(run, mirror, monkeypatch):
     log, a, b = mirror
     table = f"0 {COUNT * SECTORS} mirror userspace 4 {images.UUID} disk {log} {SECTORS} 2 {a} 0 {b} 0\n"
-    monkeypatch.setattr(dmsetup, "table", lambda _: table)
+    monkeypatch.setattr(dmtable, "table", lambda _: table)
     assert run("--mirror", "demo")[0] == Exit.FINE
     table = table.replace(images.UUID, "another")
     status, _, err = run("--mirror", "demo")

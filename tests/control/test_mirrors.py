@@ -3,12 +3,11 @@
 
 import pytest
 
-from diskulog import sysfs
+from diskulog import dmsetup, sysfs
 from diskulog.control import mirrors
 from diskulog.control.mirrors import Mirror
-from diskulog.control.tables import Table
 from diskulog.errors import DeviceError
-from diskulog.forensic import dmsetup
+from diskulog.mirrortable import Named, parse
 
 HOME = Mirror("vg-home", "253:5", ("7:0", "7:1"), None)
 
@@ -41,7 +40,8 @@ def sys(tmp_path, monkeypatch):
 
 
 def table(name="vg-home", uuid="U", legs=("7:1", "7:0"), handles=True):
-    return Table(name, uuid, legs, handles)
+    words = " ".join(f"{leg} 0" for leg in legs)
+    return Named(name, parse(f"0 9 mirror userspace 3 {uuid} core 8 {len(legs)} {words} {'1 handle_errors' * handles}"))
 
 
 def test_the_mirror_on_a_log_device(sys):
@@ -85,10 +85,15 @@ def test_without_leave_to_ask_dm_there_are_no_tables(monkeypatch):
     def fails():
         raise DeviceError("dmsetup table", PermissionError(13, "Permission denied"))
 
-    monkeypatch.setattr(dmsetup, "mirrors", fails)
+    monkeypatch.setattr(dmsetup, "mirror_tables", fails)
     assert mirrors.found_tables() == ()
-    monkeypatch.setattr(dmsetup, "mirrors", lambda: "m: 0 9 mirror userspace 3 U core 8 1 7:0 0\n")
-    assert mirrors.found_tables() == (Table("m", "U", ("7:0",), False),)
+    monkeypatch.setattr(dmsetup, "mirror_tables", lambda: "m: 0 9 mirror userspace 3 U core 8 2 7:1 0 7:0 0\n")
+    assert mirrors.found_tables() == (table("m", handles=False),)
+
+
+def test_a_uuid_is_spelled_as_the_daemon_does_it_in_json(monkeypatch):
+    monkeypatch.setattr(dmsetup, "mirror_tables", lambda: "m: 0 9 mirror userspace 3 U\udcff core 8 2 7:1 0 7:0 0\n")
+    assert [found.line.uuid for found in mirrors.found_tables()] == ["U\N{REPLACEMENT CHARACTER}"]
 
 
 def test_the_number_of_a_node(tmp_path, loop_device):

@@ -9,7 +9,7 @@ from diskulog.doctor.facts import Facts, FailedLog, Module, Place, Process, Stac
 from diskulog.exits import Exit
 from diskulog.forensic import findings
 from diskulog.mirrors.dm import Mirror
-from diskulog.mirrors.line import parse
+from diskulog.mirrortable import parse
 from diskulog.neighbours import Neighbour
 
 LINE = "0 8 mirror userspace 4 u disk 7:2 8 2 7:0 0 7:1 0 1 handle_errors"

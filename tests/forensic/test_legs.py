@@ -9,7 +9,8 @@ from diskulog.errors import DeviceError, RefusedError
 from diskulog.exits import UsageError
 from diskulog.forensic import legs, source
 from diskulog.forensic.comparison import PIECE_BYTES
-from diskulog.forensic.legs import LegName, LegReadError
+from diskulog.forensic.legs import LegReadError
+from diskulog.mirrortable import LegName
 from diskulog.units import MIB, SECTOR_BYTES
 from tests.loops import attached
 

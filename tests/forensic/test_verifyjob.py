@@ -9,11 +9,11 @@ import pytest
 from diskulog import sysfs
 from diskulog.errors import DeviceError, RefusedError
 from diskulog.exits import Exit, UsageError
-from diskulog.forensic import comparison, dmsetup, legs, verify, verifyjob, verifyreport
-from diskulog.forensic.legs import LegName
+from diskulog.forensic import comparison, dmtable, legs, verify, verifyjob, verifyreport
 from diskulog.forensic.pace import Pace
 from diskulog.forensic.subject import Told
 from diskulog.forensic.verifyjob import Asked, How
+from diskulog.mirrortable import LegName
 from tests import images
 
 COUNT, REGION = 40, 4096
@@ -295,7 +295,7 @@ def test_of_a_mirror(tmp_path, monkeypatch):
         (tmp_path / number).symlink_to(tmp_path / "devices" / name)
     monkeypatch.setattr(sysfs, "SYS_BLOCK", tmp_path)
     table = "0 8192 mirror userspace 5 u-1 integrated_flush disk 7:2 128 2 7:0 0 /dev/x 64 1 handle_errors\n"
-    monkeypatch.setattr(dmsetup, "table", lambda name: {"demo": table}[name])
+    monkeypatch.setattr(dmtable, "table", lambda name: {"demo": table}[name])
     found = verifyjob.of_mirror("demo")
     assert found == Asked("/dev/loop2", (LegName("/dev/loop0"), LegName("/dev/x", 64)), Told(128, 8192, "u-1"))
 

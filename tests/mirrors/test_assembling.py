@@ -4,7 +4,7 @@ import pytest
 from diskulog.exits import Exit
 from diskulog.mirrors import assembling, tab
 from diskulog.mirrors.assembling import Outcome, State
-from diskulog.mirrors.line import parse
+from diskulog.mirrortable import parse
 
 LINE = "0 8 mirror userspace 4 u disk /dev/l 8 2 /dev/a 0 /dev/b 0 1 handle_errors"
 

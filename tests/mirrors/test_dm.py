@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-import os
-
 import pytest
 
 from diskulog.errors import DeviceError, RefusedError
-from diskulog.exits import Exit, UsageError, exit_for
+from diskulog.exits import UsageError, exit_for
 from diskulog.mirrors import dm
 
 LINE = "0 8 mirror userspace 4 u disk 7:2 8 2 7:0 0 7:1 0 1 handle_errors"
@@ -72,24 +70,4 @@ def test_failures(host, said, kind, code, sentence):
 def test_a_question_that_fails(host):
     (host.state / "said").write_text("what")
     with pytest.raises(DeviceError, match="dmsetup table: what"):
-        dm.mirrors()
-
-
-def test_without_dmsetup(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DeviceError, match="dmsetup is not installed") as failed:
-        dm.mirrors()
-    assert exit_for(failed.value) is Exit.USAGE
-    (tmp_path / "dmsetup").write_text("")
-    with pytest.raises(DeviceError, match="cannot run dmsetup"):
-        dm.mirrors()
-
-
-def test_one_that_hangs_is_not_waited_for(tmp_path, monkeypatch):
-    program = tmp_path / "dmsetup"
-    program.write_text("#!/bin/sh\nexec sleep 60\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(dm, "ASK_SECONDS", 0.2)
-    with pytest.raises(DeviceError, match="waits for the kernel"):
         dm.mirrors()

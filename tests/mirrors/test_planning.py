@@ -6,9 +6,9 @@ import pytest
 from diskulog.ctr import Sync
 from diskulog.errors import RefusedError
 from diskulog.exits import UsageError
-from diskulog.forensic.legs import LegName
 from diskulog.mirrors import planning
 from diskulog.mirrors.wish import Wish
+from diskulog.mirrortable import LegName
 from tests import images
 
 A, B, LOG = "/dev/a", "/dev/b", "/dev/l"

@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 
 from diskulog.exits import UsageError
-from diskulog.forensic.legs import LegName
 from diskulog.mirrors import wish
 from diskulog.mirrors.wish import Wish
+from diskulog.mirrortable import LegName
 
 GOOD = Wish((LegName("/dev/a"), LegName("/dev/b")), "/dev/l")
 

@@ -10,13 +10,14 @@ from diskulog.errors import RefusedError
 from diskulog.exits import UsageError
 from diskulog.forensic import belief, image, source, writing
 from diskulog.forensic.belief import Belief
+from diskulog.mirrortable import LegName
 from diskulog.moving import logs, medium
 from diskulog.moving.table import Kind, Log, Table
 from diskulog.ondisk import Dialect, State
 from tests.logs import COUNT, REGION_SECTORS, SIZE, UUID, diskulog_log, extension, kernel_log, ones
 
 LENGTH = COUNT * REGION_SECTORS - 1
-K = Table(LENGTH, Log(Kind.KERNEL, "7:0", "7:0", REGION_SECTORS), (("7:1", "0"), ("7:2", "0")), ("handle_errors",))
+K = Table(LENGTH, Log(Kind.KERNEL, "7:0", "7:0", REGION_SECTORS), (LegName("7:1"), LegName("7:2")), ("handle_errors",))
 D = replace(K, log=replace(K.log, kind=Kind.DISKULOG, uuid=UUID.decode()))
 
 

@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 
 from diskulog.errors import RefusedError
+from diskulog.mirrortable import LegName
 from diskulog.moving import medium
 from diskulog.moving.medium import Medium
 from diskulog.moving.plan import AT_EASE, Step, plan
@@ -15,7 +16,7 @@ from diskulog.moving.table import Kind, Log, Table
 from diskulog.ondisk import Dialect, Extension, State
 
 K, D = Kind.KERNEL, Kind.DISKULOG
-LEGS = (("253:0", "0"), ("253:1", "0"))
+LEGS = (LegName("253:0"), LegName("253:1"))
 OLD, NEW = "253:2", "253:9"
 
 
@@ -231,7 +232,7 @@ def test_what_the_old_table_said_of_new_regions_is_left_out(kind):
     made = plan(
         situation(kind, table=mirror(kind, options=("nosync", "block_on_error"))), Target(K if kind is D else D)
     )
-    assert "sync " not in made.new.line()
+    assert "sync " not in made.new.line.text()
     assert "'nosync block_on_error'" in made.notes[0]
 
 
@@ -254,4 +255,4 @@ def test_a_log_of_a_cluster_keeps_its_word():
     old = mirror(D)
     found = situation(D, table=replace(old, log=replace(old.log, type_word="clustered-disk")), new=BLANK)
     assert plan(found, ELSEWHERE).new.log.type_word == "clustered-disk"
-    assert " disk 2 253:2 " in plan(found, Target(K)).new.line().replace("mirror disk", "mirror  disk")
+    assert " disk 2 253:2 " in plan(found, Target(K)).new.line.text().replace("mirror disk", "mirror  disk")

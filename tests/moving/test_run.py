@@ -64,7 +64,7 @@ class Ticks:
 
 
 def tables(made):
-    return made.old.line(), made.new.line()
+    return made.old.line.text(), made.new.line.text()
 
 
 def goes_on(host, made, killed=False):
@@ -97,7 +97,7 @@ def test_a_move_keeps_what_is_known(host, log, kind, device, failed):
     target = mirror.target(kind, device, failed)
     made = mirror.plan(target)
     assert mirror.move(target) == ()
-    assert (mirror.live, mirror.waiting, mirror.suspended, mirror.failed) == (made.new.line(), "", False, False)
+    assert (mirror.live, mirror.waiting, mirror.suspended, mirror.failed) == (made.new.line.text(), "", False, False)
     assert mirror.truth == (set() if failed else TRUTH)  # nothing that was clean is resynced
     assert mirror.now.log.number == (device or OLD)
     mirror.safe_for(*tables(made))
@@ -125,7 +125,7 @@ def test_killed_at_any_moment_either_log_can_take_the_mirror(host, log, kind, de
         # 'dmsetup resume'
         resumed = branch(mirror)
         resumed.resume("m")
-        assert not resumed.failed or (failed and resumed.live == made.old.line())
+        assert not resumed.failed or (failed and resumed.live == made.old.line.text())
         assert resumed.truth == TRUTH or failed or resumed.now.log.kind is Kind.KERNEL
         goes_on(resumed, made, killed=True)
         # 'dmsetup clear' and 'dmsetup resume'
@@ -141,7 +141,7 @@ def test_killed_at_any_moment_either_log_can_take_the_mirror(host, log, kind, de
         if "no table waits" in refusal:
             assert "'dmsetup resume m' first" in refusal
             again.resume("m")
-            assert again.live == made.old.line()
+            assert again.live == made.old.line.text()
             refusal = again.refusal(same)
         # half of a copy in the kernel's format says nothing of whose it is
         assert refusal == "" or refusal.endswith("say --overwrite")
@@ -159,7 +159,7 @@ def replaced(target, host):
 
 
 def at_new(made, host):
-    return host.live if table.parse("m", host.live, host.number_of).same_as(made.new) else made.new.line()
+    return host.live if table.parse("m", host.live, host.number_of).same_as(made.new) else made.new.line.text()
 
 
 @EACH
@@ -191,7 +191,7 @@ def test_whatever_fails_the_old_table_stays(host, log, kind, device, failed, wha
         assert not mirror.suspended
         assert mirror.waiting == ""
         done = ticks.steps[-1] is Step.CONFIRM or (ticks.steps[-1] is Step.RESUME and after)
-        assert mirror.live == (made.new if done else made.old).line()
+        assert mirror.live == (made.new if done else made.old).line.text()
         assert mirror.truth == (set() if failed and done else TRUTH)
         goes_on(mirror, made)
         at += 1

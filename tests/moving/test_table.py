@@ -4,6 +4,7 @@
 import pytest
 
 from diskulog.errors import RefusedError
+from diskulog.mirrortable import LegName
 from diskulog.moving import table
 from diskulog.moving.table import Kind, Log, Table
 
@@ -18,14 +19,14 @@ def parse(text):
 
 def test_the_kernels():
     log = Log(Kind.KERNEL, "253:2", "253:2", 8)
-    assert parse(KERNEL) == Table(8000, log, (("253:0", "0"), ("253:1", "2048")), ("handle_errors",))
+    assert parse(KERNEL) == Table(8000, log, (LegName("253:0"), LegName("253:1", 2048)), ("handle_errors",))
     assert parse(KERNEL).region_count == 1000
 
 
 def test_diskulogs():
     made = parse(DISKULOG)
     assert made.log == Log(Kind.DISKULOG, "/dev/log", "253:2", 8, "u")
-    assert made.line() == DISKULOG
+    assert made.line.text() == DISKULOG
 
 
 @pytest.mark.parametrize(
@@ -42,22 +43,22 @@ def test_diskulogs():
     ],
 )
 def test_it_comes_out_as_it_went_in(text):
-    assert parse(text).line() == text
+    assert parse(text).line.text() == text
 
 
 def test_the_dialect_without_integrated_flush_is_read():
     made = parse("0 8000 mirror userspace 4 u disk /dev/log 8 2 253:0 0 253:1 0")
-    assert "userspace 5 u integrated_flush disk /dev/log 8 2" in made.line()
+    assert "userspace 5 u integrated_flush disk /dev/log 8 2" in made.line.text()
 
 
 def test_options_are_read_and_not_said_again():
     made = parse("0 8000 mirror disk 3 253:2 8 nosync 2 253:0 0 253:1 0")
     assert made.log.options == ("nosync",)
-    assert "nosync" not in made.line()
+    assert "nosync" not in made.line.text()
 
 
 def test_what_was_true_of_the_legs_once_is_not_written_down():
-    assert parse("0 8000 mirror core 2 8 nosync 2 253:0 0 253:1 0").lasting().line() == (
+    assert parse("0 8000 mirror core 2 8 nosync 2 253:0 0 253:1 0").lasting().line.text() == (
         "0 8000 mirror core 1 8 2 253:0 0 253:1 0"
     )
     assert parse(DISKULOG).lasting() == parse(DISKULOG)

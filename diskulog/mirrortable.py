@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The table line of a mirror, taken apart and put together again, with the kernel's own log or one in user space.
 
-Lives here: the grammar. Asks nobody: whether devices are there, and what a good line is, others know.
+Lives here: the grammar of dm-raid1 and of its logs. Asks nobody: whether devices are there, and what a good line is,
+others know.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from enum import Enum
+from typing import Final, NamedTuple
 
+from diskulog.errors import RefusedError
 from diskulog.exits import UsageError
-from diskulog.forensic.legs import LegName
 
+MIN_LEGS: Final = 2
 MAX_LEGS: Final = 9  # dm-raid1.c, MAX_NR_MIRRORS
 HANDLE_ERRORS: Final = "handle_errors"
 # at a later boot the first would copy everything again, and the second call equal what a crash left apart
@@ -18,6 +23,37 @@ _USERSPACE: Final = "userspace"
 _FLUSH: Final = "integrated_flush"
 _WITH_DEVICE: Final = frozenset({"disk", "clustered-disk"})
 _WITHOUT: Final = frozenset({"core", "clustered-core"})
+
+
+class Flaw(Enum):
+    """What is wrong with a table; the sentence takes the words of the error."""
+
+    TARGETS = "its table has {} targets, a mirror has one"
+    NO_MIRROR = "is not the table line of a mirror: '<start> <length> mirror ...'"
+    LOG_TYPE = "its log is of type {!r}, which is not known here"
+    WORDS = "its words cannot be understood as those of a mirror"
+
+
+class TableError(UsageError):
+    """A table that is not understood.
+
+    ``words`` are the count with ``TARGETS``, target and start with ``NO_MIRROR``, the type with ``LOG_TYPE``, the line
+    with ``WORDS``.
+    """
+
+    def __init__(self, flaw: Flaw, *words: object) -> None:
+        """Keep both, for who says it in another way."""
+        super().__init__(flaw.value.format(*words))
+        self.flaw = flaw
+        self.words = words
+
+
+@dataclass(frozen=True, slots=True)
+class LegName:
+    """A leg as the command line or a table names it."""
+
+    device: str
+    offset_sectors: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +110,57 @@ class MirrorLine:
         return [self.log_type, *device, str(self.region_size_sectors), *self.options]
 
 
+class Named(NamedTuple):
+    """A line, and the mapped device that has it."""
+
+    name: str
+    line: MirrorLine
+
+
 def parse(text: str) -> MirrorLine:
     """Take one line apart.
 
     Raises:
-        UsageError: when it is not that of a mirror.
+        TableError: when it is not that of a mirror.
     """
     words = text.split()
-    if len(words) < 3 or words[2] != "mirror":
-        raise UsageError("is not the table line of a mirror: '<start> <length> mirror ...'")
+    start, _, target = [*words, "", "", ""][:3]
+    if target != "mirror":
+        raise TableError(Flaw.NO_MIRROR, target, start)
     try:
         return _mirror(words)
     except (ValueError, IndexError) as cause:
-        raise UsageError("its words cannot be understood as those of a mirror") from cause
+        raise TableError(Flaw.WORDS, text) from cause
+
+
+def whole(name: str, text: str, wording: Mapping[Flaw, tuple[str, str]]) -> MirrorLine:
+    """Take the whole table of a mapped device apart, which is to be one mirror.
+
+    Raises:
+        RefusedError: when it is none, with the reason and the remedy that ``wording`` has for the flaw.
+    """
+    try:
+        return _whole(text.splitlines())
+    except TableError as cause:
+        reason, remedy = wording[cause.flaw]
+        raise RefusedError(name, reason.format(*cause.words), remedy) from cause
+
+
+def named(text: str) -> Iterator[Named]:
+    """Take the lines apart that ``dmsetup table`` prints of all mapped devices; what is no mirror is passed over."""
+    for row in text.splitlines():
+        name, _, line = row.partition(": ")  # dmsetup escapes spaces in names
+        with suppress(TableError):  # "No devices found", or a table of a later kernel
+            yield Named(name, parse(line))
+
+
+def _whole(lines: list[str]) -> MirrorLine:
+    if len(lines) != 1:
+        raise TableError(Flaw.TARGETS, len(lines))
+    found = parse(lines[0])
+    if found.start_sectors:
+        raise TableError(Flaw.NO_MIRROR, "mirror", found.start_sectors)
+    return found
 
 
 def _mirror(words: list[str]) -> MirrorLine:
@@ -99,15 +173,15 @@ def _mirror(words: list[str]) -> MirrorLine:
         if flush:
             kind, *arguments = arguments
     if kind not in _WITH_DEVICE | _WITHOUT:
-        raise UsageError(f"its log is of type {kind!r}, which is not known here")
+        raise TableError(Flaw.LOG_TYPE, kind)
     log = None
     if kind in _WITH_DEVICE:
         log, *arguments = arguments
     region_size, *options = arguments
     legs, rest = _cut(rest[1:], 2 * int(rest[0]))
     features, rest = _cut(rest[1:], int(rest[0])) if rest else ([], [])
-    if rest:
-        raise ValueError(rest)
+    if rest or len(legs) < 2 * MIN_LEGS:
+        raise ValueError(words)
     return MirrorLine(
         length,
         kind,

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import pytest
 
+from diskulog import mirrortable
+from diskulog.errors import RefusedError
 from diskulog.exits import UsageError
-from diskulog.forensic.legs import LegName
-from diskulog.mirrors.line import MirrorLine, parse
+from diskulog.mirrortable import Flaw, LegName, MirrorLine, Named, parse
 
 TAIL = "2 7:0 0 /dev/sdb1 2048"
 LINES = [
@@ -57,8 +58,59 @@ def test_what_a_line_says():
         "0 8 mirror core -1 8 2 7:0 0 7:1 0",
         "0 8 mirror core 0 2 7:0 0 7:1 0",
         "0 8 mirror userspace 1 u 2 7:0 0 7:1 0",
+        "0 8 mirror userspace 0 2 7:0 0 7:1 0",
+        "0 8 mirror core 1 8 1 7:0 0",
+        "0 8 mirror disk 2 7:9",
+        "0 8 mirror disk x 7:9",
+        "0 8 mirror disk 2 7:2 8",
     ],
 )
 def test_what_is_no_line(text):
     with pytest.raises(UsageError):
         parse(text)
+
+
+GOOD = "0 8 mirror core 1 8 2 7:0 0 7:1 0"
+WORDING = {flaw: (f"{flaw.name} {{}}", "no way out") for flaw in Flaw}
+FLAWS = [
+    ("", "TARGETS 0"),
+    (f"{GOOD}\n{GOOD}\n", "TARGETS 2"),
+    ("0 8", "NO_MIRROR "),
+    ("0 8 linear 7:0 0", "NO_MIRROR linear"),
+    ("0 8 error", "NO_MIRROR error"),
+    (f"8{GOOD[1:]}", "NO_MIRROR mirror"),
+    (GOOD.replace("core", "other"), "LOG_TYPE other"),
+    ("0 8 mirror", "WORDS 0 8 mirror"),
+    (f"{GOOD} 2 handle_errors", f"WORDS {GOOD} 2 handle_errors"),
+    (GOOD.replace("2 7:0 0", "1"), "WORDS 0 8 mirror core 1 8 1 7:1 0"),
+    (f"many{GOOD[1:]}", f"WORDS many{GOOD[1:]}"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), FLAWS)
+def test_a_flaw_of_a_whole_table_is_told_in_the_words_of_who_asks(text, said):
+    with pytest.raises(RefusedError) as refused:
+        mirrortable.whole("m", text, WORDING)
+    assert str(refused.value) == f"m: {said}; no way out"
+
+
+def test_a_whole_table_is_one_line():
+    assert mirrortable.whole("m", f"{GOOD} \n", WORDING) == parse(GOOD)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "",
+        "No devices found",
+        "x: ",
+        "x: 0 8192 linear 7:0 0",
+        "x: 0 8192 mirror userspace",
+        "x: 0 8192 mirror userspace many U",
+        "x: 0 8192 mirror userspace 5 U integrated_flush disk 7:2 1024",
+        "x: 0 8192 mirror userspace 5 U integrated_flush disk 7:2 1024 2 7:0",
+    ],
+)
+def test_of_all_tables_those_that_are_not_understood_are_passed_over(row):
+    found = mirrortable.named(f"{row}\nvg-ho:me: {GOOD} \n")
+    assert list(found) == [Named("vg-ho:me", parse(GOOD))]
