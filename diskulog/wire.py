@@ -146,9 +146,13 @@ def unframe(datagram: bytes | bytearray | memoryview) -> Request | Unreadable | 
     )
 
 
+# a table, for a codec would be imported, from a file, when the first message is written
+_SHOWN: Final = tuple(chr(byte) if byte in range(0x20, 0x7F) else f"\\x{byte:02x}" for byte in range(256))
+
+
 def shown(uuid: bytes) -> str:
     """Return a uuid as messages show it: what is not printable ASCII as escapes, so that a line stays a line."""
-    return uuid.decode("latin-1").encode("unicode_escape").decode("ascii")
+    return "".join(map(_SHOWN.__getitem__, uuid))
 
 
 def whose(luid: int, uuid: bytes, version: int) -> bytes:

@@ -330,4 +330,4 @@ def test_a_bare_refusal_has_no_body_and_is_matched_by_the_connector_s_seq():
 def test_a_uuid_is_shown_whole_and_in_one_line():
     lvm = b"LVM-" + b"x7Y2" * 16
     assert wire.shown(lvm) == lvm.decode()
-    assert wire.shown(b"a\nlog b: FAILED\x1b[31m\xff\0") == r"a\nlog b: FAILED\x1b[31m\xff\x00"
+    assert wire.shown(b"a\nlog b: FAILED\x1b[31m\xff\0") == r"a\x0alog b: FAILED\x1b[31m\xff\x00"
