@@ -17,7 +17,7 @@ from diskulog.errors import BadLogError, DeviceError, LogFailedError, RefusedErr
 from diskulog.exits import Exit, UsageError, exit_for
 from diskulog.forensic import bitmap, image
 from diskulog.ondisk import State
-from tests import images
+from tests import images, schemas
 
 COMMANDS = (
     *("serve", "inspect", "check", "dump", "restore", "diff", "repair", "format", "adopt", "mark", "verify"),
@@ -52,6 +52,7 @@ def run(capsys):
         status = cli.run([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         assert "Traceback" not in err
+        schemas.printed(arguments, out)
         return status, out, err
 
     return call

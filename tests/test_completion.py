@@ -187,10 +187,10 @@ def test_fish_completes(folder, mirrors):
     assert set(fish("diskulog ", folder)) >= {command.word for command in COMMANDS}
     for group in GROUPS:
         assert set(fish(f"diskulog {group.name} ", folder)) == {each.name.split()[1] for each in group.commands}
-    assert fish("diskulog config show --", folder) == ["--help", "--json"]
+    assert fish("diskulog config show --", folder) == ["--help", "--json", "--schema"]
     assert fish("diskulog config show hom", folder) == ["home.dump"]
     assert fish("diskulog insp", folder) == ["inspect"]
-    assert set(fish("diskulog check --", folder)) == {"--json", "--quiet", "--help"}
+    assert set(fish("diskulog check --", folder)) == {"--json", "--quiet", "--schema", "--help"}
     assert set(fish("diskulog inspect --units ", folder)) == {"regions", "sectors", "bytes"}
     assert fish("diskulog inspect --limit ", folder) == []
     assert set(fish("diskulog inspect --svg hom", folder)) == {"home.dump"}

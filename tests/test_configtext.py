@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-import json
 from pathlib import Path
 
 from hypothesis import given
@@ -7,6 +6,7 @@ from hypothesis import strategies as st
 
 from diskulog import configtext
 from diskulog.config import Config, Daemon, File, Named, parse, settings
+from tests import schemas
 
 FILE = File(Path("/etc/x.toml"), Named.ARGUMENT)
 CHANGED = b'[clears]\nmax_held = 7\n[compat]\nclustered_single_host = true\n[daemon]\nlog_level = "info"\n'
@@ -49,7 +49,7 @@ def test_any_text_comes_back_and_moves_no_cursor(name):
 
 
 def test_json():
-    document = json.loads(configtext.as_json(parse(CHANGED, "x"), File(FILE.path, Named.ENVIRONMENT)))
+    document = schemas.document(configtext.as_json(parse(CHANGED, "x"), File(FILE.path, Named.ENVIRONMENT)))
     assert (document["format_version"], document["command"], document["exit_status"]) == (1, "config show", 0)
     assert document["file"] == {"path": "/etc/x.toml", "named_by": "environment"}
     values = {each["key"]: each for each in document["values"]}
@@ -63,6 +63,6 @@ def test_json():
     }
     assert values["spins"]["source"] == "default"
     assert [each["key"] for each in document["values"]] == [each.key for each in settings(Config())]
-    alone = json.loads(configtext.as_json(Config(), None))
+    alone = schemas.document(configtext.as_json(Config(), None))
     assert alone["file"] is None
     assert {each["source"] for each in alone["values"]} == {"default"}

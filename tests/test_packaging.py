@@ -82,7 +82,8 @@ def test_the_wheel_has_the_whole_package(wheel):
     inside = {name for name in names_of(wheel) if name.startswith("diskulog/")}
     assert inside == tracked("diskulog")
     assert "diskulog/py.typed" in inside
-    assert any(re.fullmatch(r"diskulog/schema/inspect-\d+\.json", name) for name in inside)
+    schemas = {name for name in inside if name.startswith("diskulog/schema/")}
+    assert {"diskulog/schema/inspect-1.json", "diskulog/schema/check-1.json"} < schemas
 
 
 def test_the_wheel_has_everything_of_conf_where_a_system_looks_for_it(wheel):
@@ -177,6 +178,7 @@ def test_the_installed_wheel_works(wheel, tmp_path):
     assert re.search(r"^dirty: +100 ", said, re.MULTILINE)
     assert ondisk.unpack_header(image.read_bytes()).nr_regions == 100
     assert '"title": "InspectDocument"' in run(program, "inspect", "--schema", cwd=tmp_path)
+    assert '"title": "MirrorListDocument"' in run(program, "mirror", "list", "--schema", cwd=tmp_path)
     assert (home / "share/man/man8/diskulog-serve.8").is_file()
     assert (home / "share/bash-completion/completions/diskulog").is_file()
     # what the initramfs' tools run must have stayed a program

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from diskulog.trace.record import End, Header, Heard, Record, header_line, line
+from tests import schemas
 from tests.fake_host import Rig
 from tests.fake_kernel import datagram
 
@@ -16,7 +17,10 @@ DATA = Path(__file__).parent / "data"
 
 
 def write(path: Path, records: Iterable[Record], header: Header = HEADER) -> Path:
-    path.write_text(header_line(header) + "".join(map(line, records)))
+    lines = [header_line(header), *map(line, records)]
+    for each in lines[:1000]:
+        schemas.line("trace", each)
+    path.write_text("".join(lines))
     return path
 
 

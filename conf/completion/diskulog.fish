@@ -60,22 +60,27 @@ complete -c diskulog -n '__diskulog_is adopt' -l help -d 'Say what it does and e
 complete -c diskulog -n '__diskulog_is adopt' -F
 complete -c diskulog -n '__diskulog_is check' -l json -d 'Print JSON, for scripts'
 complete -c diskulog -n '__diskulog_is check' -l quiet -d 'Print nothing; the exit code says it'
+complete -c diskulog -n '__diskulog_is check' -l schema -d 'Print the schema of the JSON and end'
 complete -c diskulog -n '__diskulog_is check' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is check' -F
 complete -c diskulog -n '__diskulog_is config check' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is config check' -F
 complete -c diskulog -n '__diskulog_is config show' -l json -d 'Print JSON, for scripts'
+complete -c diskulog -n '__diskulog_is config show' -l schema -d 'Print the schema of the JSON and end'
 complete -c diskulog -n '__diskulog_is config show' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is config show' -F
 complete -c diskulog -n '__diskulog_is diff' -l since -r -F -d 'What to compare with, in place of a first word'
 complete -c diskulog -n '__diskulog_is diff' -l json -d 'Print JSON, for scripts'
 complete -c diskulog -n '__diskulog_is diff' -l limit -x -d 'Show N ranges of each kind; 0: all'
+complete -c diskulog -n '__diskulog_is diff' -l schema -d 'Print the schema of the JSON and end'
 complete -c diskulog -n '__diskulog_is diff' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is diff' -F
 complete -c diskulog -n '__diskulog_is doctor' -l json -d 'Print JSON, for scripts'
 complete -c diskulog -n '__diskulog_is doctor' -l config -r -F -d 'The daemon\'s configuration, where it is not the usual one'
+complete -c diskulog -n '__diskulog_is doctor' -l schema -d 'Print the schema of the JSON and end'
 complete -c diskulog -n '__diskulog_is doctor' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is dump' -l json -d 'Print JSON, for scripts'
+complete -c diskulog -n '__diskulog_is dump' -l schema -d 'Print the schema of the JSON and end'
 complete -c diskulog -n '__diskulog_is dump' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is dump' -F
 complete -c diskulog -n '__diskulog_is events' -l history -x -d 'Begin with up to N events that were'
@@ -147,6 +152,7 @@ complete -c diskulog -n '__diskulog_is mirror create' -l dry-run -d 'Only say wh
 complete -c diskulog -n '__diskulog_is mirror create' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is mirror create' -F
 complete -c diskulog -n '__diskulog_is mirror list' -l json -d 'Print JSON, for scripts'
+complete -c diskulog -n '__diskulog_is mirror list' -l schema -d 'Print the schema of the JSON and end'
 complete -c diskulog -n '__diskulog_is mirror list' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is mirror remove' -l all -d 'Every mirror with its log in user space'
 complete -c diskulog -n '__diskulog_is mirror remove' -l dry-run -d 'Only say what would be done'
@@ -172,6 +178,7 @@ complete -c diskulog -n '__diskulog_is replay' -l json -d 'Print JSON, a line fo
 complete -c diskulog -n '__diskulog_is replay' -l limit -x -d 'Stop after N requests'
 complete -c diskulog -n '__diskulog_is replay' -l out-image -r -F -d 'Write the result to this new file'
 complete -c diskulog -n '__diskulog_is replay' -l config -r -F -d 'The daemon\'s; without it, defaults'
+complete -c diskulog -n '__diskulog_is replay' -l schema -d 'Print the schema of a line and end'
 complete -c diskulog -n '__diskulog_is replay' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is replay' -F
 complete -c diskulog -n '__diskulog_is restore' -l overwrite -d 'Whatever lies there now is lost'
@@ -203,6 +210,7 @@ complete -c diskulog -n '__diskulog_is trace' -l uuid -x -d 'Only the log with t
 complete -c diskulog -n '__diskulog_is trace' -l seconds -x -d 'End after so long'
 complete -c diskulog -n '__diskulog_is trace' -l count -x -d 'End after so many requests'
 complete -c diskulog -n '__diskulog_is trace' -l alone -d 'Also when no daemon answers'
+complete -c diskulog -n '__diskulog_is trace' -l schema -d 'Print the schema of a line and end'
 complete -c diskulog -n '__diskulog_is trace' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is verify' -l mirror -r -F -a '(__diskulog_mirrors)' -d 'Find log, legs and sizes in \'dmsetup table NAME\''
 complete -c diskulog -n '__diskulog_is verify' -l region-size -x -d 'Region size, where the log does not know it'
@@ -212,6 +220,7 @@ complete -c diskulog -n '__diskulog_is verify' -l rate -x -d 'At most so much of
 complete -c diskulog -n '__diskulog_is verify' -l state -r -F -d 'Keep here how far it came, and go on from there'
 complete -c diskulog -n '__diskulog_is verify' -l limit -x -d 'Show N differing ranges; 0: all'
 complete -c diskulog -n '__diskulog_is verify' -l json -d 'Print JSON, for scripts'
+complete -c diskulog -n '__diskulog_is verify' -l schema -d 'Print the schema of the JSON and end'
 complete -c diskulog -n '__diskulog_is verify' -l help -d 'Say what it does and end'
 complete -c diskulog -n '__diskulog_is verify' -F
 complete -c diskulog -n '__diskulog_is wait' -l synced -d 'What to wait for'

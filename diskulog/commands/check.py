@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from diskulog.commands import console, options
+from diskulog.commands import console, options, schema
 from diskulog.errors import BadLogError
 from diskulog.exits import Exit
 from diskulog.forensic import findings, image, source
@@ -32,6 +32,7 @@ def check(
     device: options.Device,
     as_json: options.AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code says it.")] = False,
+    _schema: schema.OfDocument = False,
 ) -> None:
     """Judge a log."""
     with console.json_of_failures("check", as_json):

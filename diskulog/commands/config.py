@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from diskulog.commands import console
+from diskulog.commands import console, schema
 from diskulog.commands.options import AsJson
 from diskulog.exits import Exit
 
@@ -59,7 +59,7 @@ def check(file: _File = None) -> None:
     raise typer.Exit(Exit.PROBLEM if found else Exit.FINE)
 
 
-def show(file: _File = None, as_json: AsJson = False) -> None:
+def show(file: _File = None, as_json: AsJson = False, _schema: schema.OfDocument = False) -> None:
     """Show it."""
     from diskulog import configtext
     from diskulog.config import Config, find, parse, read

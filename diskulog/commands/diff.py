@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from diskulog.commands import console, options
+from diskulog.commands import console, options, schema
 from diskulog.exits import Exit, UsageError
 from diskulog.forensic import difference, either, repair
 
@@ -35,6 +35,7 @@ def diff(
     ] = None,
     as_json: options.AsJson = False,
     limit: options.Limit = DEFAULT_LIMIT,
+    _schema: schema.OfDocument = False,
 ) -> None:
     """Show what changed between two logs."""
     both = [*([since] if since is not None else []), *(names or [])]

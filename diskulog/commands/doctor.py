@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from diskulog.commands import console, options
+from diskulog.commands import console, options, schema
 from diskulog.errors import DiskulogError
 from diskulog.forensic import findings
 
@@ -36,6 +36,7 @@ def doctor(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The daemon's configuration, where it is not the usual one.")
     ] = None,
+    _schema: schema.OfDocument = False,
 ) -> None:
     """Look at this host."""
     with console.json_of_failures("doctor", as_json):

@@ -8,7 +8,7 @@ from typing import Final
 
 import typer
 
-from diskulog.commands import console, options
+from diskulog.commands import console, options, schema
 from diskulog.exits import Exit
 from diskulog.forensic import dump as dumping
 from diskulog.forensic import image, repair, source
@@ -25,7 +25,7 @@ Examples:
 {console.EXIT_CODES}"""
 
 
-def dump(device: options.Device, as_json: options.AsJson = False) -> None:
+def dump(device: options.Device, as_json: options.AsJson = False, _schema: schema.OfDocument = False) -> None:
     """Print a log as text."""
     with console.json_of_failures("dump", as_json), source.opened(device) as log:
         found = image.load(log)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from diskulog.commands import console, mirrorboot, mirrorcreate, options
+from diskulog.commands import console, mirrorboot, mirrorcreate, options, schema
 from diskulog.exits import Exit, UsageError
 from diskulog.forensic.text import printable
 from diskulog.units import SECTOR_BYTES, div_up, human_bytes
@@ -45,7 +45,7 @@ Examples:
 {console.EXIT_CODES}"""
 
 
-def list_mirrors(as_json: options.AsJson = False) -> None:
+def list_mirrors(as_json: options.AsJson = False, _schema: schema.OfDocument = False) -> None:
     """List the mirrors."""
     from diskulog.mirrors import dm
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from diskulog.commands import console
+from diskulog.commands import console, schema
 from diskulog.exits import Exit, UsageError, exit_for
 from diskulog.failures import sentence
 
@@ -50,6 +50,7 @@ def replay(
     limit: Annotated[int | None, typer.Option(metavar="N", help="Stop after N requests.")] = None,
     out_image: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result to this new file.")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="The daemon's; without it, defaults.")] = None,
+    _schema: schema.OfLine = False,
 ) -> None:
     """Show or run a trace."""
     wanted = _Wanted(uuid, step, as_json, limit, out_image, config)

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
-from diskulog.commands import console
+from diskulog.commands import console, schema
 from diskulog.errors import DeviceError
 from diskulog.exits import Exit, UsageError
 
@@ -45,6 +45,7 @@ def trace(
     seconds: Annotated[float | None, typer.Option(metavar="S", help="End after so long.")] = None,
     count: Annotated[int | None, typer.Option(metavar="N", help="End after so many requests.")] = None,
     alone: Annotated[bool, typer.Option("--alone", help="Also when no daemon answers.")] = False,
+    _schema: schema.OfLine = False,
 ) -> None:
     """Listen."""
     if out is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from diskulog.commands import console, quantity
+from diskulog.commands import console, quantity, schema
 from diskulog.exits import UsageError, exit_for
 from diskulog.failures import sentence
 
@@ -70,6 +70,7 @@ def verify(
         int, typer.Option(metavar="N", help="Show N differing ranges; 0: all.", show_default=True)
     ] = DEFAULT_LIMIT,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    _schema: schema.OfDocument = False,
 ) -> None:
     """Compare the legs of a mirror."""
     from diskulog.forensic import verifyreport

@@ -2,7 +2,7 @@
 import pytest
 
 from diskulog import cli
-from tests import fake_control
+from tests import fake_control, schemas
 from tests.fake_devices import Host
 
 
@@ -13,13 +13,14 @@ def path(tmp_path):
 
 @pytest.fixture
 def run(capsys):
-    """Run a command; return its code and what it printed."""
+    """Run a command; return its code and what it printed. JSON is what its schema says."""
 
     def call(*arguments):
         status = cli.run([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         assert "Traceback" not in err
         assert "internal error" not in err
+        schemas.printed(arguments, out)
         return status, out, err
 
     return call

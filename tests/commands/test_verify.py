@@ -19,7 +19,7 @@ from diskulog import cli
 from diskulog.exits import Exit
 from diskulog.forensic import dmtable, image
 from diskulog.units import MIB
-from tests import images
+from tests import images, schemas
 from tests.loops import attached, sectors_written
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,7 @@ def run(capsys):
         status = cli.run(["verify", *map(str, arguments)])
         out, err = capsys.readouterr()
         assert "Traceback" not in err
+        schemas.printed(("verify", *arguments), out)
         return status, out, err
 
     return call

@@ -11,6 +11,7 @@ from diskulog.forensic import findings
 from diskulog.mirrors.dm import Mirror
 from diskulog.mirrortable import parse
 from diskulog.neighbours import Neighbour
+from tests import schemas
 
 LINE = "0 8 mirror userspace 4 u disk 7:2 8 2 7:0 0 7:1 0 1 handle_errors"
 DAEMON = Neighbour(30, "diskulog", True)
@@ -115,3 +116,4 @@ def test_what_is_printed_is_escaped():
     found = rules.judge(replace(WELL, suspended=("\x1b[2J",)))
     assert "\x1b" not in "".join(report.text(Exit.FINE, found))
     assert "\x1b" not in report.as_json(Exit.FINE, found)
+    schemas.document(report.as_json(Exit.FINE, found))

@@ -5,7 +5,6 @@ Lives here: what holds of any command and any image. What an image is, and its c
 """
 
 import hashlib
-import json
 import os
 import resource
 import shutil
@@ -26,7 +25,7 @@ from diskulog.forensic import belief, model  # noqa: F401 - model is loaded befo
 from diskulog.forensic.belief import Belief
 from diskulog.forensic.difference import Difference
 from diskulog.units import MIB
-from tests import images
+from tests import images, schemas
 from tests.fake_kernel import FLUSH, IN_SYNC
 from tests.traces import heard
 from tests.traces import write as write_trace
@@ -182,7 +181,7 @@ def check(reader: Reader, image: Damaged, status: int, out: str, err: str) -> No
         assert err.startswith("diskulog: ")
         assert err.count("\n") == 1
     if "--json" in reader.words:
-        assert json.loads(out)["exit_status"] == status
+        assert schemas.document(out)["exit_status"] == status
     elif status not in (Exit.FINE, Exit.PROBLEM) and not reader.tells:
         assert out == ""
 

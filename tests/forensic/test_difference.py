@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-import json
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +7,7 @@ from diskulog.exits import Exit
 from diskulog.forensic import difference
 from diskulog.forensic.difference import Difference
 from diskulog.ondisk import State
-from tests import images
+from tests import images, schemas
 
 
 def compared(before, after):
@@ -41,7 +40,7 @@ def test_a_log_that_was_used_meanwhile():
         "became out of sync: 1 of 1000 regions\n  99\n"
         "became in sync: 1 of 1000 regions\n  7\n"
     )
-    document = json.loads("".join(difference.as_json(found, found.exit_status)))
+    document = schemas.document("".join(difference.as_json(found, found.exit_status)))
     assert document["became_dirty"] == [[9, 2], [99, 1]]
     assert document["counts"] == {"became_dirty": 3, "became_clean": 2, "became_out_of_sync": 1, "became_in_sync": 1}
     assert document["facts"]["generation"] == [7, 9]

@@ -13,7 +13,7 @@ from diskulog import ondisk
 from diskulog.errors import BadLogError
 from diskulog.forensic import dump, undump
 from diskulog.ondisk import State
-from tests import images
+from tests import images, schemas
 
 TEXT = """\
 diskulog dump 1
@@ -53,7 +53,9 @@ def text_of(image):
 
 
 def json_of(image):
-    return "".join(dump.as_json(image))
+    text = "".join(dump.as_json(image))
+    schemas.document(text)
+    return text
 
 
 def read(text):

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-import json
 
 import pytest
 
@@ -11,7 +10,7 @@ from diskulog.forensic.findings import EXPLAINED
 from diskulog.forensic.image import load
 from diskulog.forensic.report import report
 from diskulog.ondisk import Header, State
-from tests import images
+from tests import images, schemas
 
 
 def found(data, holders=()):
@@ -123,6 +122,6 @@ def test_the_text_by_eye():
 
 
 def test_the_json_names_everything():
-    document = json.loads(findings.as_json("a\udcff", Exit.PROBLEM, found(images.changed())))
+    document = schemas.document(findings.as_json("a\udcff", Exit.PROBLEM, found(images.changed())))
     assert (document["command"], document["exit_status"], document["device"]) == ("check", 1, "a\\udcff")
     assert set(document["findings"][0]) == {"name", "severity", "text", "meaning", "remedy"}

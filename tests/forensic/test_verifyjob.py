@@ -14,7 +14,7 @@ from diskulog.forensic.pace import Pace
 from diskulog.forensic.subject import Told
 from diskulog.forensic.verifyjob import Asked, How
 from diskulog.mirrortable import LegName
-from tests import images
+from tests import images, schemas
 
 COUNT, REGION = 40, 4096
 LENGTH = COUNT * REGION - 1024
@@ -100,7 +100,7 @@ def test_differing(job):
     )
     assert "... and 1 more (--limit 0 shows all)" in text(found, 1)
     assert "more" not in text(found, 0)
-    document = json.loads(verifyreport.document(found))
+    document = schemas.document(verifyreport.document(found))
     assert document["exit_status"] == 1
     assert document["differing"][0] == {
         "first_region": 7,
@@ -147,7 +147,7 @@ def test_a_read_error(job, monkeypatch):
     assert "not read:   2\n" in text(found)  # a file's last block belongs to the next region too
     assert f"region 6, leg 2: cannot read {job.b} at byte" in text(found)
     assert found.tally.differing_count == 1
-    assert json.loads(verifyreport.document(found))["unread"][0]["leg"] == 1
+    assert schemas.document(verifyreport.document(found))["unread"][0]["leg"] == 1
 
 
 def test_a_leg_too_short(job):
@@ -308,12 +308,12 @@ def test_names_that_are_no_text_are_spelt_out(tmp_path):
     found = job.run(state=True)
     assert "\x1b" not in text(found)
     assert "\\udcff\\x1b[2J" in text(found)
-    assert "\\udcff" in json.loads(verifyreport.document(found))["log"]["device"]
+    assert "\\udcff" in schemas.document(verifyreport.document(found))["log"]["device"]
     job.pace, job.show = Pace(None), job.shown.append
     assert job.run(state=True).finished
 
 
 def test_a_failure_in_json():
-    found = json.loads(verifyreport.failure(Exit.NOT_A_LOG, "bad \udcff name"))
+    found = schemas.document(verifyreport.failure(Exit.NOT_A_LOG, "bad \udcff name"))
     assert (found["exit_status"], found["log"]) == (3, None)
     assert found["messages"] == [{"severity": "error", "text": "bad \\udcff name"}]

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-import json
 import struct
 
 import pytest
@@ -10,7 +9,7 @@ from diskulog.replay.bits import Change
 from diskulog.replay.player import Step
 from diskulog.replay.run import Result
 from diskulog.trace.record import Lost
-from tests import fake_kernel
+from tests import fake_kernel, schemas
 from tests.fake_kernel import FLUSH, IN_SYNC
 from tests.traces import HEADER, heard
 
@@ -77,7 +76,7 @@ def test_steps_of_another_kind():
 
 def test_the_json_of_a_step():
     change = Change("clean", ((1, 1),), ((3, 5),))
-    made = json.loads(show.step_json(step(mapping=(change,), msyncs=1, said=("x\udcff",))))
+    made = schemas.line("replay", show.step_json(step(mapping=(change,), msyncs=1, said=("x\udcff",))))
     assert made == {
         "at": 0.5,
         "type": "FLUSH",
@@ -92,20 +91,20 @@ def test_the_json_of_a_step():
         "msyncs": 1,
         "messages": ["x\\udcff"],
     }
-    assert json.loads(show.step_json(step(request=None, answers=())))["type"] is None
-    assert json.loads(show.step_json(Lost(0.5, None))) == {"at": 0.5, "lost": None}
+    assert schemas.line("replay", show.step_json(step(request=None, answers=())))["type"] is None
+    assert schemas.line("replay", show.step_json(Lost(0.5, None))) == {"at": 0.5, "lost": None}
 
 
 def test_a_result_without_a_log():
     found = Result(3, 2, True, True, 4, None, "it is blank")
     text = "".join(show.result_text(found))
     assert text == "\nafter 3 requests, 2 not heard the log is live, FAILED; 4 clears are held\nit is blank\n"
-    made = json.loads("".join(show.result_json(found, 1, ["damaged"])))
+    made = schemas.line("replay", "".join(show.result_json(found, 1, ["damaged"])))
     assert (made["exit_status"], made["inspect"], made["messages"]) == (1, None, ["damaged", "it is blank"])
 
 
 def test_a_failure():
-    assert json.loads(show.failure_json(3, "no")) == {
+    assert schemas.line("replay", show.failure_json(3, "no")) == {
         "format_version": 1,
         "command": "replay",
         "exit_status": 3,

@@ -18,11 +18,12 @@ from diskulog.trace.record import (
     line,
     record_from,
 )
-from tests import fake_kernel
+from tests import fake_kernel, schemas
 from tests.traces import HEADER, heard, of_a_kernel
 
 
 def again(record):
+    schemas.line("trace", line(record))
     return record_from(line(record).encode())
 
 
@@ -87,6 +88,7 @@ def test_a_request_can_be_built():
 
 def test_the_header_comes_back():
     for header in (HEADER, replace(HEADER, uuid="u", ring=5)):
+        schemas.line("trace", header_line(header))
         assert header_from(header_line(header).encode()) == header
 
 
