@@ -9,7 +9,6 @@ blank legs, /dev/vdc a blank log.
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,15 +45,15 @@ def installed_it_serves_and_will_at_each_boot() -> None:
 
 def an_upgrade_under_writes_loses_no_request() -> None:
     service.writes_begin(_MIRROR)
-    since, before, restarted = service.now(), service.main_pid(), time.monotonic()
+    since, before = service.now(), service.main_pid()
     said("dpkg", "-i", sys.argv[2])
-    took = time.monotonic() - restarted
     service.goes_on()
     assert service.main_pid() != before
     assert str(Path(f"/proc/{service.main_pid()}/exe").readlink()).startswith("/usr/bin/python3")
     assert said("diskulog", "--version")  # the program is the package's
     assert said("dpkg-query", "-W", "-f", "${Version}", "diskulog").endswith("+later")
-    assert service.complaints(since, but=("timed out",) if took > service.KERNEL_SECONDS else ()) == []
+    # the restart is some seconds of the minutes that dpkg takes here
+    assert service.complaints(since) == []
     assert service.show("NRestarts") == ["0"]
     assert "reconnected, 16 of 16 regions in sync" in run("journalctl", "-b", "-u", service.SERVICE, "-o", "cat")
 
