@@ -30,7 +30,7 @@ def mirrors(tmp_path_factory, monkeypatch):
     """A dmsetup that lists what the test writes into this file; nobody, and no answer, at first."""
     place = tmp_path_factory.mktemp("bin")
     listed, program = place / "listed", place / "dmsetup"
-    program.write_text(f'#!/bin/sh\n[ "$*" = "ls --target mirror" ] && cat {listed} || {{ echo no >&2; exit 1; }}\n')
+    program.write_text(f'#!/bin/sh\n[ "$*" = "table --target mirror" ] && cat {listed} || {{ echo no >&2; exit 1; }}\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
     return listed
@@ -137,7 +137,7 @@ def test_bash_at_other_places(words, expected, folder):
     assert bash(*words, cwd=folder) == expected
 
 
-TWO = "home\t(254:0)\nhost-data\t(254:3)\n"
+TWO = "home: 0 8 mirror core 1 8 2 7:0 0 7:1 0\nhost-data: 0 8 mirror core 1 8 2 7:2 0 7:3 0\n"
 
 
 @pytest.mark.parametrize(

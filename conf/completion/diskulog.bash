@@ -2,7 +2,7 @@
 # bash completes diskulog's commands, options and files. Made by tools/completion: change that, not this.
 
 _diskulog_mirrors() {
-	dmsetup ls --target mirror 2>/dev/null | sed -n 's/\t(.*//p'
+	dmsetup table --target mirror 2>/dev/null | sed -n 's/: .*//p'
 }
 
 _diskulog() {

@@ -14,7 +14,7 @@ function __diskulog_is --description 'Tell whether the command so far is this on
 end
 
 function __diskulog_mirrors --description 'List the mirrors that there are'
-    dmsetup ls --target mirror 2>/dev/null | sed -n 's/\t(.*//p'
+    dmsetup table --target mirror 2>/dev/null | sed -n 's/: .*//p'
 end
 
 complete -c diskulog -f

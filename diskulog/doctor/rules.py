@@ -181,7 +181,8 @@ def _daemon(facts: Facts) -> Iterator[Message]:
     if daemon.oom_score_adj is not None and daemon.oom_score_adj != _NEVER_KILLED:
         yield Message(WARNING, f"the daemon's oom_score_adj is {daemon.oom_score_adj}", "may-be-killed")
     worker, watchdog = facts.worker_timeout_seconds, daemon.watchdog_seconds
-    if watchdog is not None and watchdog <= worker:
+    # it was fed up to a third of its time before the worker began to hang (attendant)
+    if watchdog is not None and watchdog * 2 / 3 <= worker:
         text = f"worker_timeout_seconds is {worker:g}, and systemd's watchdog waits for {watchdog:g} s only"
         yield Message(WARNING, text, "watchdog-short")
 

@@ -29,7 +29,7 @@ def machine(tmp_path, monkeypatch):
         f"proc/{PID}/status": "Name:\tdiskulog\nVmLck:\t    4711 kB\nCapEff:\t000001ffffffffff\n",
         f"proc/{PID}/limits": "Limit   Soft Limit  Hard Limit  Units\nMax locked memory  8388608  8388608  bytes\n",
         f"proc/{PID}/oom_score_adj": "-1000\n",
-        f"proc/{PID}/environ": "A=WATCHDOG_USEC=1\0WATCHDOG_USEC=12500000\0WATCHDOG_PID=30\0",
+        f"proc/{PID}/environ": "A=WATCHDOG_USEC=1\0WATCHDOG_USEC=30500000\0WATCHDOG_PID=30\0",
         "lib/modules/6.12.9-amd64/modules.dep": "kernel/drivers/md/dm-mirror.ko.xz: kernel/drivers/md/dm-log.ko.xz\n",
         "lib/modules/6.12.9-amd64/modules.builtin": "kernel/drivers/md/dm-mod.ko\n",
         "dev/mapper/control": "",
@@ -70,7 +70,7 @@ def test_a_host_that_is_well(machine):
         "dm-log-userspace": Module.LOADED,
     }
     assert facts.worker_timeout_seconds == 10.0
-    assert facts.daemon == Process(4711, "8388608", True, -1000, 12.5)
+    assert facts.daemon == Process(4711, "8388608", True, -1000, 30.5)
     assert facts.kernel == "6.12.9-amd64"
     folder = facts.run_directory
     assert folder.path.endswith("run/diskulog")

@@ -52,7 +52,7 @@ def test_a_host_that_is_well():
         ({"daemon": Process(0, "65536", False, -1000)}, "warning", "memory-not-locked", "limit is 65536"),
         ({"daemon": Process(0, "unlimited", True, -1000)}, "warning", "memory-not-locked", "not locked"),
         ({"daemon": Process(1, "unlimited", True, 0)}, "warning", "may-be-killed", "is 0"),
-        ({"worker_timeout_seconds": 30.0}, "warning", "watchdog-short", "is 30, and systemd's watchdog waits for 30 s"),
+        ({"worker_timeout_seconds": 20.0}, "warning", "watchdog-short", "is 20, and systemd's watchdog waits for 30 s"),
         ({"run_directory": replace(FOLDER, mode=stat.S_IFDIR | 0o775)}, "error", "run-directory", "drwxrwxr-x"),
         ({"run_directory": replace(FOLDER, uid=1000)}, "error", "run-directory", "owner 1000"),
         ({"control_socket": None, "control_path": "/run/x"}, "warning", "no-control-socket", "/run/x"),
