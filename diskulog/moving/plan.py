@@ -25,7 +25,7 @@ class Step(Enum):
     CLOSED = "check that diskulog closed the log"
     FORGET = "call everything dirty in the new log"
     COPY = "copy what the old log calls clean to the new one"
-    AGREE = "check that the legs still agree, if the new log is to begin with that"
+    AGREE = "if everything is in sync, load the table again so that the new log begins with that"
     RELEASE = "say in the log's extension that its clean bitmap is the whole truth"
     RETIRE = "take the old log out of use, so that no table believes it again"
     RESUME = "resume with the new table: the I/O goes on"
@@ -66,6 +66,7 @@ def plan(found: Situation, target: Target) -> Plan:
     new = old.with_log(_new_log(found, target))
     made = Plan(name, old, new, (), _summary(new, old), _notes(found, new), found.failed, found.read_only)
     if new.log.kind is old.log.kind and made.same_device and (not found.failed or not target.failed):
+        refusals.refuse_what_waits(found)
         where = f"on {old.log.device}" if old.log.device else "in memory"
         return replace(made, summary=f"nothing to do: its log is {WHO[old.log.kind]} {where} already")
     refusals.refuse_the_mirror(found, target, new)

@@ -25,6 +25,13 @@ def refuse_memory_to_device(found: Situation, target: Target) -> None:
         )
 
 
+def refuse_what_waits(found: Situation) -> None:
+    """Refuse to call a mirror well that an earlier try left suspended; raises as ``refuse_the_mirror``."""
+    if found.suspended:
+        drop = f"'dmsetup clear {found.name}', then " if found.waiting or found.strange else ""
+        raise RefusedError(found.name, "is suspended: its I/O waits", f"{drop}'dmsetup resume {found.name}'")
+
+
 def refuse_the_mirror(found: Situation, target: Target, new: Table) -> None:
     """Refuse a mirror that may not move at all.
 

@@ -22,7 +22,7 @@ from diskulog.moving.logs import Retirement
 from diskulog.moving.look import Doors
 from diskulog.moving.plan import AT_EASE, Plan, Step
 from diskulog.moving.situation import GOOD
-from diskulog.moving.table import WHO, Kind, Log
+from diskulog.moving.table import WHO, Kind, Log, Table
 
 _PAUSE_SECONDS: Final = 0.02
 _REST_SECONDS: Final = 10.0
@@ -99,11 +99,20 @@ def _prepare(job: Job) -> None:
 
 
 def _load(job: Job) -> None:
-    job.doors.mapper.load(job.name, job.plan.new.line.text(), read_only=job.plan.read_only)
+    # without what is true only while the mirror is suspended: whoever resumes it, some day, would take it for true then
+    _load_line(job, job.plan.new.lasting())
+
+
+def _load_line(job: Job, new: Table) -> None:
+    job.doors.mapper.load(job.name, new.line.text(), read_only=job.plan.read_only)
 
 
 def _suspend(job: Job) -> None:
     job.doors.mapper.suspend(job.name)
+    # a new table knows nothing of a leg that failed since the mirror was looked at, and might copy from it
+    legs = look.status(job.doors.mapper, job.name).legs
+    if {*legs} != {GOOD}:
+        raise RefusedError(job.name, f"a leg failed meanwhile (the kernel says {legs})", "replace the leg first")
 
 
 def _settle(job: Job) -> None:
@@ -132,10 +141,16 @@ def _closed(job: Job) -> None:
 
 def _agree(job: Job) -> None:
     # nothing is written now, and what was has reached all legs or made its region out of sync
-    stands = look.status(job.doors.mapper, job.name)
-    if job.plan.new.log.options and (stands.in_sync_count != job.plan.old.region_count or {*stands.legs} != {GOOD}):
-        reason = f"{stands.in_sync_count} of {job.plan.old.region_count} regions are in sync now, legs {stands.legs}"
-        raise RefusedError(job.name, reason, "try again")
+    stands, plan = look.status(job.doors.mapper, job.name), job.plan
+    _check_suspended(job)
+    live = table.parse(job.name, job.doors.mapper.table(job.name), job.doors.number_of)
+    if not live.same_as(plan.old) or {*stands.legs} != {GOOD}:
+        raise RefusedError(job.name, f"is not as it was any more (legs {stands.legs})", "try again")
+    if plan.new.log.options:
+        if stands.in_sync_count != plan.old.region_count:
+            reason = f"{stands.in_sync_count} of {plan.old.region_count} regions are in sync now"
+            raise RefusedError(job.name, reason, "try again")
+        _load_line(job, plan.new)
 
 
 def _forget(job: Job) -> None:

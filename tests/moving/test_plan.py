@@ -151,6 +151,12 @@ REFUSED = {
     "in memory, to a device": (in_memory(K, new=BLANK), Target(D, "/dev/new", NEW), "in memory only.*make the mirror"),
     "in memory, replaced": (in_memory(D, new=BLANK), ELSEWHERE, "in memory only"),
     "in memory, suspended": (in_memory(D, suspended=True), Target(K), "is suspended.*dmsetup resume m"),
+    "as wanted, but suspended": (situation(D, suspended=True), Target(D), "its I/O waits; 'dmsetup resume m'"),
+    "as wanted, and a table waits": (
+        situation(D, suspended=True, waiting=mirror(K)),
+        Target(D),
+        "its I/O waits; 'dmsetup clear m', then 'dmsetup resume m'",
+    ),
     "in memory, not served": (replace(in_memory(D), served=()), Target(K), "does not serve its log"),
     "suspended": (situation(K, suspended=True), Target(D), "is suspended.*dmsetup resume m"),
     "suspended, elsewhere": (situation(D, suspended=True, new=BLANK), ELSEWHERE, "is suspended"),

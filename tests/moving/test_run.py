@@ -364,6 +364,7 @@ class InMemory:
     def __init__(self, log, stands="100/100 1 AA", then=None):
         self.live, self.waiting, self.suspended = line(log), "", False
         self.stands, self.then = stands, then or stands
+        self.loaded, self.resumed_by_another = [], False
 
     def info(self, name):
         return Info(name, "", "253:5", self.suspended, True, bool(self.waiting), False)
@@ -376,12 +377,15 @@ class InMemory:
 
     def load(self, name, text, *, read_only):
         self.waiting = text
+        self.loaded.append((self.suspended, text))
 
     def clear(self, name):
         self.waiting = ""
 
     def suspend(self, name):
-        self.suspended = True
+        self.suspended = not self.resumed_by_another
+        if self.resumed_by_another:
+            self.resume(name)
 
     def resume(self, name):
         self.live, self.waiting, self.suspended = self.waiting or self.live, "", False
@@ -413,9 +417,47 @@ def test_a_log_in_memory_is_copied_anew_when_not_all_is_in_sync(old, new):
 
 
 @TO
-@pytest.mark.parametrize("then", ["99/100 1 AA", "100/100 1 AD"])
-def test_what_was_lost_before_the_suspend_is_not_called_in_sync(old, new, then):
-    mapper = InMemory(MEMORY[old], then=then)
+@pytest.mark.parametrize(
+    ("stands", "then"),
+    [("100/100 1 AA", "99/100 1 AA"), ("100/100 1 AA", "100/100 1 AD"), ("50/100 1 AA", "100/100 1 DA")],
+)
+def test_what_was_lost_before_the_suspend_is_not_called_in_sync(old, new, stands, then):
+    mapper = InMemory(MEMORY[old], stands, then)
     with pytest.raises(RefusedError, match=r"goes on with .* in memory as before"):
         mapper.moved(new)
     assert (mapper.live, mapper.waiting, mapper.suspended) == (line(MEMORY[old]), "", False)
+
+
+@TO
+def test_no_table_waits_for_a_stranger_s_resume_that_calls_all_in_sync(old, new):
+    # killed behind the first LOAD the mirror is written to for days before somebody resumes it
+    mapper = InMemory(MEMORY[old])
+    mapper.moved(new)
+    (before, first), (after, second) = mapper.loaded
+    assert (before, first) == (False, line(MEMORY[new]))
+    assert (after, "nosync" in second) == (True, True)
+
+
+@TO
+def test_a_mirror_that_somebody_else_resumed_is_not_asked_whether_it_agrees(old, new):
+    mapper = InMemory(MEMORY[old])
+    mapper.resumed_by_another = True
+    with pytest.raises(RefusedError, match="was resumed by somebody else"):
+        mapper.moved(new)
+    assert "nosync" not in mapper.live + mapper.waiting
+
+
+@EACH
+def test_a_leg_that_fails_before_the_suspend_is_not_forgotten(host, log, kind, device, failed):
+    mirror = host(log, TRUTH, failed=failed)
+    suspend = mirror.suspend
+
+    def and_fails(name):
+        suspend(name)
+        mirror.legs = "DA"
+
+    mirror.suspend = and_fails
+    before = mirror.live
+    with pytest.raises(DiskulogError, match="a leg failed meanwhile"):
+        mirror.move(Target(kind, str(mirror.path(device)) if device else None, device, failed=failed))
+    assert (mirror.live, mirror.suspended) == (before, False)
