@@ -6,12 +6,15 @@ import signal
 import stat
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 from tests.kernel.guest.load import Writer, blocks
 from tests.kernel.guest.rig import Daemon, Mirror, fails, forget, run, switch, until
 
 _LIVES = 25
+# what the first lives allocate once and for all is not counted
+_WARM = 6
 
 
 def used(daemon: Daemon) -> tuple[int, int]:
@@ -25,7 +28,8 @@ def resident_kib(daemon: Daemon) -> int:
 
 
 def test_many_lives_and_refusals_leak_nothing(mirror: Mirror, daemon: Daemon) -> None:
-    before = memory = None
+    before: tuple[int, int] | None = None
+    memory: list[int] = []
     for life in range(_LIVES):
         mirror.uuid = f"UUID-life-{life}"
         run("dd", "if=/dev/zero", f"of={mirror.log}", "bs=1M", "oflag=direct", "count=9", "status=none")
@@ -37,14 +41,17 @@ def test_many_lives_and_refusals_leak_nothing(mirror: Mirror, daemon: Daemon) ->
         if life % 5 == 1:
             fails("dmsetup", "create", "bad", "--table", mirror.table().replace(mirror.uuid, "UUID-wrong"))
             forget("bad")
-        if life == 6:
+        if life >= _WARM:
             until("the threads of the last log have ended", lambda: used(daemon)[1] <= 3)
-            before, memory = used(daemon), resident_kib(daemon)
+            before = before or used(daemon)
+            memory.append(resident_kib(daemon))
     assert before is not None
-    assert memory is not None
     until("descriptors and threads are what they were", lambda: used(daemon) <= before)
-    # a megabyte is what the allocator may keep; a leaked mapping or log a life is more
-    assert resident_kib(daemon) - memory < 1024
+    # The allocator takes memory by the mebibyte, and when is its own affair (300 lives: twice, the last at life 32);
+    # a mapping, a thread's stack or a bitmap left behind is locked pages more in every life.
+    grew = [life for life, (was, now) in enumerate(pairwise(memory), _WARM + 1) if now > was]
+    assert len(grew) <= 3, f"it grew in the lives {grew}: {memory} KiB"
+    assert str(Path(mirror.log).resolve()) not in Path(f"/proc/{daemon.worker}/maps").read_text(), "still mapped"
 
 
 _WATCHED = """
