@@ -4,10 +4,12 @@
 import itertools
 import subprocess
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from diskulog import process
 from tests.kernel.guest.rig import Daemon, Mirror, forget, run, scramble, zero
 
 _RAM_DISKS = 8
@@ -46,6 +48,35 @@ def mirror(daemon: Daemon) -> Iterator[Mirror]:
     yield made
     daemon.start()
     forget(made.name)
+
+
+@pytest.fixture
+def slow(mirror: Mirror) -> Iterator[str]:
+    """A leg on which copying a region takes long enough to see a resync under way."""
+    table = f"0 {mirror.length} delay {mirror.legs[1]} 0 0 {mirror.legs[1]} 0 150"
+    run("dmsetup", "create", "slow", "--table", table)
+    mirror.legs[1] = "/dev/mapper/slow"
+    yield "slow"
+    forget(mirror.name)
+    forget("slow")
+
+
+@pytest.fixture
+def weak(mirror: Mirror) -> Iterator[str]:
+    """A first leg that fails and comes back, at a time when the other one has what it missed."""
+    run("dmsetup", "create", "weak", "--table", f"0 {mirror.length} linear {mirror.legs[0]} 0")
+    mirror.legs[0] = "/dev/mapper/weak"
+    # writes go on with the other leg
+    mirror.features = "2 handle_errors keep_log"
+    yield "weak"
+    forget(mirror.name)
+    forget("weak")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lock no memory: that of this process is large, and a fork copies it; the first test does as a command does."""
+    monkeypatch.setattr(process, "needing_no_io", nullcontext)
 
 
 @pytest.fixture

@@ -193,9 +193,10 @@ class Mirror:
         return self._table(f"userspace {len(words)} {' '.join(words)}")
 
     def kernel_table(self) -> str:
-        """The table line with the kernel's own log on the same device."""
+        """The table line with the kernel's own log: on the same device, or in memory."""
+        word = "disk" if self.word.endswith("disk") else "core"
         words = f"{self.log} {self.region_size} {self.options}".split()
-        return self._table(f"disk {len(words)} {' '.join(words)}")
+        return self._table(f"{word} {len(words)} {' '.join(words)}")
 
     def _table(self, log: str) -> str:
         legs = " ".join(f"{leg} {self.leg_start}" for leg in self.legs)

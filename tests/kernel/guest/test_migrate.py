@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A mirror under writes goes from the kernel's log to diskulog and back, and to another log device; killed anywhere."""
 
-import os
-import signal
-import traceback
 from collections.abc import Iterator
-from contextlib import nullcontext
 
 import pytest
 
-from diskulog import cli, process
-from diskulog.moving import run as running
 from diskulog.moving.plan import Step
-from tests.kernel.guest.load import Writer, blocks
+from tests.kernel.guest.moves import (
+    AHEAD_BYTES,
+    in_sync_but_for_what_nobody_knows,
+    killed_behind,
+    moved,
+    nothing_was_resynced,
+    refused_for_its_leg,
+    table_of,
+    writes_to,
+)
 from tests.kernel.guest.rig import Mirror, diskulog, fails, forget, run, switch, until, write, zero
 
 _NEW = "/dev/ram3"
-_AHEAD = 4096  # the first block stays as it is, so that a resync would show
 
 
 @pytest.fixture
@@ -27,70 +29,6 @@ def faulty(mirror: Mirror) -> Iterator[str]:
     yield "faulty"
     forget(mirror.name)
     forget("faulty")
-
-
-@pytest.fixture
-def slow(mirror: Mirror) -> Iterator[str]:
-    """A leg on which copying a region takes long enough to see a resync under way."""
-    table = f"0 {mirror.length} delay {mirror.legs[1]} 0 0 {mirror.legs[1]} 0 150"
-    run("dmsetup", "create", "slow", "--table", table)
-    mirror.legs[1] = "/dev/mapper/slow"
-    yield "slow"
-    forget(mirror.name)
-    forget("slow")
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lock no memory: that of this process is large, and a fork copies it; the first test does as a command does."""
-    monkeypatch.setattr(process, "needing_no_io", nullcontext)
-
-
-def writes_to(mirror: Mirror) -> Writer:
-    return Writer(mirror.device, blocks(mirror.length * 512)[1:], pause_seconds=0.005)
-
-
-def in_sync_but_for_what_nobody_knows(mirror: Mirror, table: str) -> None:
-    mirror.create(table)
-    mirror.wait_in_sync()
-    write(mirror.legs[1], 0, b"\7" * _AHEAD)  # a resync would undo it
-
-
-def nothing_was_resynced(mirror: Mirror, writer: Writer) -> None:
-    assert mirror.in_sync_count() == mirror.region_count
-    assert writer.stale(mirror.device) == []
-    assert [writer.stale(leg) for leg in mirror.legs] == [[], []]
-    assert mirror.differing() == [0]
-
-
-def moved(mirror: Mirror, *words: str) -> str:
-    code, said = diskulog(words[0], mirror.name, *words[1:], "--yes")
-    assert code == 0, said
-    return said
-
-
-def table_of(mirror: Mirror, *options: str) -> str:
-    return run("dmsetup", "table", *options, mirror.name)
-
-
-def killed_behind(step: Step, *words: str) -> None:
-    """Run a command of ours that dies without a word as soon as a step is done."""
-    pid = os.fork()
-    if not pid:
-        try:
-            do = running._DO[step]
-
-            def and_die(job: running.Job) -> None:
-                do(job)
-                os.kill(os.getpid(), signal.SIGKILL)
-
-            running._DO[step] = and_die
-            cli.run([*words, "--yes"])
-        except BaseException:
-            traceback.print_exc()
-        os._exit(1)
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFSIGNALED(status), f"the command ended before {step.name}"
 
 
 def test_there_and_back_under_writes_nothing_is_lost_or_resynced(mirror: Mirror) -> None:
@@ -110,7 +48,7 @@ def test_a_resync_under_way_goes_on_with_the_other_log(mirror: Mirror, slow: str
     mirror.create(mirror.kernel_table())
     until("the first region is in sync", lambda: mirror.in_sync_count() > 0)
     run("dmsetup", "suspend", "--noflush", mirror.name)  # a copy under way would undo what is written now
-    write(mirror.legs[1], 0, b"\7" * _AHEAD)  # a resync from the beginning would, too
+    write(mirror.legs[1], 0, b"\7" * AHEAD_BYTES)  # a resync from the beginning would, too
     mirror.resume()
     with writes_to(mirror) as writer:
         under_way = []
@@ -123,19 +61,6 @@ def test_a_resync_under_way_goes_on_with_the_other_log(mirror: Mirror, slow: str
                 under_way.append(to)
         assert {*under_way} == {"diskulog", "kernel"}, "the resync was too fast to be seen under way"
         mirror.wait_in_sync()
-    nothing_was_resynced(mirror, writer)
-
-
-def test_a_log_in_memory_moves_without_a_resync(mirror: Mirror, quick: None) -> None:
-    mirror.word, mirror.log = "core", ""
-    in_sync_but_for_what_nobody_knows(mirror, mirror.table())
-    with writes_to(mirror) as writer:
-        for to in ("kernel", "diskulog", "kernel"):
-            seen = writer.count
-            until("it is under load", lambda seen=seen: writer.count > seen + 20)
-            said = moved(mirror, "migrate", "--to", to)
-            assert "nosync" in table_of(mirror)
-            assert "nosync" not in said  # nobody is to write that down
     nothing_was_resynced(mirror, writer)
 
 
@@ -245,3 +170,25 @@ def test_what_would_hang_or_is_lvms_is_refused(mirror: Mirror) -> None:
     code, said = diskulog("migrate", "no-such-mirror", "--to", "diskulog", "--yes")
     assert code == 2, said
     assert table_of(mirror) == before
+
+
+@pytest.mark.parametrize("to", ["kernel", "diskulog", "elsewhere"])
+def test_a_leg_that_fails_and_comes_back_at_the_last_moment_is_not_copied_from(
+    mirror: Mirror, weak: str, quick: None, to: str
+) -> None:
+    zero(_NEW)
+    words = ("replace-log", mirror.name, _NEW) if to == "elsewhere" else ("migrate", mirror.name, "--to", to)
+    mirror.create(mirror.kernel_table() if to == "diskulog" else mirror.table())
+    refused_for_its_leg(mirror, weak, words)
+
+
+def test_a_mirror_that_waits_is_not_called_well(mirror: Mirror, quick: None) -> None:
+    mirror.create(mirror.kernel_table())
+    killed_behind(Step.SUSPEND, "migrate", mirror.name, "--to", "diskulog")
+    code, said = diskulog("migrate", mirror.name, "--to", "kernel", "--yes")
+    assert (code, "its I/O waits" in said, f"dmsetup clear {mirror.name}" in said) == (4, True, True), said
+    run("dmsetup", "clear", mirror.name)
+    code, said = diskulog("migrate", mirror.name, "--to", "kernel", "--yes")
+    assert (code, "its I/O waits" in said, "clear" in said) == (4, True, False), said
+    mirror.resume()
+    assert "nothing to do" in moved(mirror, "migrate", "--to", "kernel")
