@@ -16,11 +16,9 @@ from diskulog.errors import DeviceError
 ASK_SECONDS: Final = 20.0
 ACT_SECONDS: Final = 120.0  # the kernel asks the daemon again after 15 s
 _DEATH_SECONDS: Final = 2.0
-_MAY_NOT_ASK: Final = (
-    ("Permission denied", errnos.EACCES),
-    ("Operation not permitted", errnos.EPERM),
-    ("/dev/mapper/control", errnos.ENODEV),  # no device mapper in this kernel
-)
+# where dm is not to be had at all: any other "Permission denied" is of a device that a table names
+_NOT_TO_BE_HAD: Final = ("/dev/mapper/control", "version ioctl")
+_RIGHTS: Final = (("Permission denied", errnos.EACCES), ("Operation not permitted", errnos.EPERM))
 _BUSY: Final = "Device or resource busy"
 
 
@@ -87,9 +85,9 @@ def _run(words: tuple[str, ...], seconds: float) -> str:
 
 
 def _failure(verb: str, said: str) -> DeviceError:
-    for text, number in _MAY_NOT_ASK:
-        if text in said:
-            return DeviceError("cannot ask dm", OSError(number, _first(said)))
+    if any(text in said for text in _NOT_TO_BE_HAD):
+        number = next((number for text, number in _RIGHTS if text in said), errnos.ENODEV)
+        return DeviceError("cannot ask dm", OSError(number, _first(said)))
     return AnsweredNoError(verb, said)
 
 
