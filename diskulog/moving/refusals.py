@@ -28,8 +28,18 @@ def refuse_memory_to_device(found: Situation, target: Target) -> None:
 def refuse_what_waits(found: Situation) -> None:
     """Refuse to call a mirror well that an earlier try left suspended; raises as ``refuse_the_mirror``."""
     if found.suspended:
-        drop = f"'dmsetup clear {found.name}', then " if found.waiting or found.strange else ""
-        raise RefusedError(found.name, "is suspended: its I/O waits", f"{drop}'dmsetup resume {found.name}'")
+        raise RefusedError(found.name, "is suspended: its I/O waits", _as_before(found))
+
+
+def _as_before(found: Situation) -> str:
+    drop = f"'dmsetup clear {found.name}', then " if found.waiting or found.strange else ""
+    return f"{drop}'dmsetup resume {found.name}'"
+
+
+def _still_waiting(found: Situation) -> str:
+    if not found.suspended or (found.old and medium.is_retired(found.old, found.table)):
+        return ""
+    return f"; its I/O waits, and goes on as before with {_as_before(found)}"
 
 
 def refuse_the_mirror(found: Situation, target: Target, new: Table) -> None:
@@ -50,7 +60,7 @@ def refuse_the_mirror(found: Situation, target: Target, new: Table) -> None:
             name,
             f"a leg failed (the kernel says {found.legs or 'nothing'} of its {len(found.table.legs)} legs), "
             "and a new table would forget which one is good",
-            "replace the leg first ('dmsetup status' shows which one)",
+            f"replace the leg first ('dmsetup status' shows which one){_still_waiting(found)}",
         )
     if found.strange or (found.waiting and not found.waiting.same_as(new)):
         raise RefusedError(

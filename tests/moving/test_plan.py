@@ -144,6 +144,11 @@ REFUSED = {
     "LVM's log": (situation(D, table=mirror(D, uuid="LVM-abc")), Target(K), "belongs to LVM"),
     "read-only": (situation(K, read_only=True), Target(D), "read-only"),
     "a leg failed": (situation(K, legs="AD"), Target(D), "a leg failed .the kernel says AD of its 2 legs"),
+    "a leg failed before a kill": (
+        situation(K, legs="DA", suspended=True, waiting=mirror(D)),
+        Target(D),
+        "as before with 'dmsetup clear m', then 'dmsetup resume m'$",
+    ),
     "no word of the legs": (situation(K, legs=""), Target(D), "a leg failed"),
     "a leg failed, and the log": (situation(D, legs="DA", log_letter="D", new=BLANK), ELSEWHERE, "a leg failed"),
     "another table": (situation(K, waiting=mirror(K, NEW)), Target(D), "another table waits.*dmsetup clear m"),
