@@ -56,7 +56,7 @@ def migrate(
             raise UsageError("migrate: the kernel's own log has no uuid: leave out --uuid")
         adopt.check_uuid(uuid)
     with moves.doors_of(socket, mirror) as doors:
-        found = look.situation(doors, mirror, to, log, moves.fresh_uuid())
+        found = look.situation(doors, mirror, to, log, moves.uuid_of(mirror))
         number = doors.number_of(log) if log else None
         target = Target(to, log, number, uuid, overwrite)
         moves.move(doors, found, target, yes=yes, dry_run=dry_run)

@@ -6,7 +6,7 @@ Lives here: what is printed, and when. Does not know what a move comes to.
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,9 +35,16 @@ def doors_of(socket: Path | None, mirror: str) -> Iterator["Doors"]:
         yield look.Doors(mapper, lambda: look.served(path))
 
 
-def fresh_uuid() -> str:
-    """Return a uuid for a mirror that never had one."""
-    return f"diskulog-{uuid.uuid4()}"
+def uuid_of(mirror: str) -> str:
+    """Return the uuid for a log that has none: the mirrortab's, with which the mirror is made at boot, or a new one."""
+    from diskulog import dm
+    from diskulog.mirrors import tab
+
+    listed = None
+    with suppress(OSError):  # most hosts have no mirrortab
+        text = tab.DEFAULT_PATH.read_bytes().decode("utf-8", "surrogateescape")
+        listed = tab.uuid_of(mirror.removeprefix(dm.PREFIX), text)
+    return listed or f"diskulog-{uuid.uuid4()}"
 
 
 def move(doors: "Doors", found: "Situation", target: "Target", *, yes: bool, dry_run: bool) -> None:

@@ -45,6 +45,6 @@ def replace_log(
     from diskulog.moving.situation import Target
 
     with moves.doors_of(socket, mirror) as doors:
-        found = look.situation(doors, mirror, None, device, moves.fresh_uuid())
+        found = look.situation(doors, mirror, None, device, moves.uuid_of(mirror))
         target = Target(found.table.log.kind, device, doors.number_of(device), overwrite=overwrite, failed=True)
         moves.move(doors, found, target, yes=yes, dry_run=dry_run)

@@ -54,3 +54,8 @@ def _entry(number: int, words: str) -> Entry:
 def row(name: str, saved: MirrorLine) -> str:
     """Return the line of the file for a mirror."""
     return f"{name} {saved.text()}"
+
+
+def uuid_of(name: str, text: str) -> str | None:
+    """Return the uuid that the file gives a mirror's log; None where it says nothing of one."""
+    return next((entry.line.uuid for entry in parse(text) if entry.name == name and entry.line), None)

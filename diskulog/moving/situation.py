@@ -35,7 +35,8 @@ class Situation:
     ``waiting`` is the table that waits for a resume, ``strange`` whether one waits that is no such mirror's. ``legs``
     has a letter for each leg and ``log_letter`` one for the log, as the kernel's status has them. ``served`` are the
     daemon's logs. ``old`` is what lies on the log device, None where that cannot be read or the log is in memory;
-    ``new`` is what lies on the device to move to, None for the same. ``fresh_uuid`` is one that nobody has.
+    ``new`` is what lies on the device to move to, None for the same. ``fresh_uuid`` is for a log that has none: the
+    mirrortab's, or one that nobody has.
     ``all_in_sync``: every region is.
     """
 

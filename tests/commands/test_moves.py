@@ -12,11 +12,12 @@ from diskulog import dm, process
 from diskulog.commands import moves
 from diskulog.errors import DeviceError, RefusedError
 from diskulog.exits import Exit, NoDaemonError, UsageError
+from diskulog.mirrors import tab
 from diskulog.moving import logs, look
 from diskulog.moving import run as running
 from diskulog.moving.situation import Served
 from tests import fake_control
-from tests.moving.host import COUNT, DISKULOG_LOG, KERNEL_LOG, NEW, OLD, Host, line
+from tests.moving.host import COUNT, DISKULOG_LOG, KERNEL_LOG, NEW, OLD, UUID, Host, line
 
 
 class AwayHost(Host):
@@ -62,6 +63,23 @@ def test_there_and_back(host, run):
     code, out, err = run("migrate", "m", "--to", "kernel", "--yes")
     assert (code, err) == (Exit.FINE, "")
     assert mirror.live == line(KERNEL_LOG)
+
+
+def test_a_log_that_has_no_uuid_gets_the_one_of_the_mirrortab(host, run, tmp_path, monkeypatch):
+    file = tmp_path / "mirrortab"
+    file.write_text(f"other {line(DISKULOG_LOG)}\nm {line(DISKULOG_LOG).replace(UUID, 'listed')}\n")
+    monkeypatch.setattr(tab, "DEFAULT_PATH", file)
+    mirror = host(KERNEL_LOG)
+    code, _, err = run("migrate", "/dev/mapper/m", "--to", "diskulog", "--yes")
+    assert (code, err) == (Exit.FINE, "")
+    assert "userspace 5 listed integrated_flush disk 253:2 8 " in mirror.live
+
+
+def test_a_log_that_is_named_nowhere_gets_a_new_uuid(host, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(tab, "DEFAULT_PATH", tmp_path / "none")
+    mirror = host(KERNEL_LOG)
+    assert run("migrate", "m", "--to", "diskulog", "--yes")[0] == Exit.FINE
+    assert "userspace 5 diskulog-" in mirror.live
 
 
 def test_replace_log(host, run):

@@ -34,3 +34,8 @@ def test_a_line_that_is_none_spoils_no_other(row, said):
 
 def test_an_empty_file():
     assert tab.parse("") == ()
+
+
+def test_the_uuid_of_a_mirror():
+    text = f"bad\nhome {LINE}\nswap 0 8 mirror core 1 8 2 /dev/a 0 /dev/b 0\n"
+    assert [tab.uuid_of(name, text) for name in ("home", "swap", "bad", "none")] == ["u", None, None, None]

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A mirror whose log is in memory moves between the kernel and diskulog: no table calls legs equal that are not."""
 
+from pathlib import Path
+
 import pytest
 
+from diskulog.mirrors import tab
 from diskulog.moving.plan import Step
 from tests.kernel.guest.moves import (
     in_sync_but_for_what_nobody_knows,
@@ -41,6 +44,20 @@ def test_a_log_in_memory_moves_without_a_resync(in_memory: Mirror, quick: None) 
 def kept_by(who: str, mirror: Mirror) -> str:
     """The table with which a mirror is made."""
     return mirror.table() if who == "diskulog" else mirror.kernel_table()
+
+
+def test_back_with_diskulog_it_is_the_mirror_of_the_mirrortab(
+    in_memory: Mirror, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = in_memory
+    monkeypatch.setattr(tab, "DEFAULT_PATH", tmp_path / "mirrortab")
+    tab.DEFAULT_PATH.write_text(f"{mirror.name} {mirror.table()}\n")
+    mirror.create()
+    mirror.wait_in_sync()
+    for to, code in (("kernel", 4), ("diskulog", 0)):
+        moved(mirror, "migrate", "--to", to)
+        assert diskulog("mirror", "assemble")[0] == code
+    assert f" {mirror.uuid} " in table_of(mirror)
 
 
 @pytest.mark.parametrize("to", ["kernel", "diskulog"])
