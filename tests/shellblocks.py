@@ -17,8 +17,10 @@ In what is shown, ``...`` stands for anything, on a line of its own for any numb
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ _MARKER = re.compile(r"^\.\. (?:run: (here|kernel)|run (by): (\S+)|(not) run: (\
 _SECTION = re.compile(r"^\.\. ([\w-]+) (begins|ends)$")
 _DIRECTIVE = re.compile(r"^( *)\.\. code-block:: console$")
 _END = "\x01end"
+_TYPED_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,7 @@ def shell(directory: Path = TOP, environ: Mapping[str, str] | None = None) -> It
         stderr=subprocess.STDOUT,
         text=True,
         bufsize=1,
+        start_new_session=True,  # so that it can be ended with whatever it runs
     ) as process:
         yield process
         assert process.stdin
@@ -155,16 +159,21 @@ def shell(directory: Path = TOP, environ: Mapping[str, str] | None = None) -> It
 
 
 def typed(bash: subprocess.Popen[str], command: str) -> tuple[int, str]:
-    """Have a shell run a command; return its code and all that it printed."""
+    """Have a shell run a command; return its code and all that it printed. One that hangs ends the shell."""
     assert bash.stdin
     assert bash.stdout
+    limit = threading.Timer(_TYPED_SECONDS, os.killpg, (bash.pid, signal.SIGKILL))
+    limit.start()
     bash.stdin.write(f"{command}\necho '{_END}' $?\n")
     lines = []
-    for line in bash.stdout:
-        before, end, code = line.partition(_END)
-        lines.append(before)
-        if end:
-            return int(code), "".join(lines)
+    try:
+        for line in bash.stdout:
+            before, end, code = line.partition(_END)
+            lines.append(before)
+            if end:
+                return int(code), "".join(lines)
+    finally:
+        limit.cancel()
     raise AssertionError(f"the shell ended at {command}: {''.join(lines)}")
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -87,3 +88,21 @@ def test_the_regions_that_are_written_are_apart_from_each_other():
     every = [*busy, *demo_guest.IDLE, demo_forensic.TAMPERED]
     assert len(set(every)) == len(every)
     assert max(every) < demo_guest.REGIONS
+
+
+def test_the_forensic_demo_takes_its_machine_with_it(tmp_path):
+    # started by whoever waits no longer: the machine has a session of its own
+    program = """import demo_forensic, subprocess, sys, time
+def story(place, folder):
+    with demo_forensic.started(["sh", "-c", "echo $$; exec sleep 100"], folder) as life:
+        print(life.process.stdout.readline(), flush=True)
+        time.sleep(100)
+demo_forensic.story = story
+sys.argv = ["demo_forensic.py", "vm"]
+sys.exit(demo_forensic.main())"""
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=TOP / "tools", stdout=subprocess.PIPE, text=True) as process:
+        machine = int(process.stdout.readline())
+        process.terminate()
+        assert process.wait(20) == 128 + 15
+    assert not Path(f"/proc/{machine}").exists()

@@ -144,3 +144,11 @@ def test_the_module_map_names_what_there_is():
     listed = text[text.index(".. modules begins") : text.index(".. modules ends")]
     for name in re.findall(r"``(\w+)``", listed):
         assert (TOP / f"diskulog/{name}.py").is_file(), name
+
+
+def test_a_command_that_hangs_ends_the_shell(monkeypatch):
+    monkeypatch.setattr(shellblocks, "_TYPED_SECONDS", 0.5)
+    with shellblocks.shell() as bash:
+        assert shellblocks.typed(bash, "echo fine") == (0, "fine\n")
+        with pytest.raises(AssertionError, match="the shell ended at sleep"):
+            shellblocks.typed(bash, "sleep 1000 | cat")

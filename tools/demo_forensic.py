@@ -266,6 +266,7 @@ def story(place: str, folder: Path) -> None:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and the VM, in its own session, ends too
     os.environ["PATH"] = f"{TOOLS.parent / '.venv/bin'}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     os.environ["DM_DISABLE_UDEV"] = "1"
     with tempfile.TemporaryDirectory(prefix="diskulog-demo-") as name:

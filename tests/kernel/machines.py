@@ -9,12 +9,14 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 
 TOP = Path(__file__).resolve().parents[2]
+_END_SECONDS = 20  # tools/vm takes its guest with it
 _FEWEST = 2  # one for each kernel, on a machine with one processor, too
 
 _pool = ThreadPoolExecutor(max(_FEWEST, os.cpu_count() or _FEWEST))
@@ -43,8 +45,13 @@ def run(command: Sequence[str | Path], output: Path | None = None) -> subprocess
 def stop() -> None:
     """End whatever runs, and do not begin what waits."""
     _stopped.set()
-    for process in list(_running):
+    ending = list(_running)
+    for process in ending:
         process.terminate()
+    for process in ending:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_SECONDS)
+        process.kill()
     _pool.shutdown(cancel_futures=True)
 
 
