@@ -127,6 +127,11 @@ def a_supervisor_that_hangs_is_replaced_by_systemd() -> None:
     assert "watchdog" in run("journalctl", "-b", "_PID=1", "-u", SERVICE, "-o", "cat").lower()
 
 
+def writes_ended(mirror: Mirror) -> int:
+    """How many writes to a mirror have ended since it was made."""
+    return int(Path("/sys/class/block", Path(mirror.device).resolve().name, "stat").read_text().split()[4])
+
+
 def the_machine_is_switched_off_with_the_mirror_in_use() -> None:
     goes_on()
     holders = [f"holder-{mirror.name}.service" for mirror in (HELD, IN_MEMORY)]
@@ -134,6 +139,9 @@ def the_machine_is_switched_off_with_the_mirror_in_use() -> None:
         Path("/run/systemd/system", holder).write_text(_HOLDER.format(name=mirror.name))
     run("systemctl", "daemon-reload")
     run("systemctl", "start", *holders)
+    for mirror in (HELD, IN_MEMORY):
+        until(f"{mirror.name} is written to", lambda mirror=mirror: writes_ended(mirror) > 1)
+    assert [show("ActiveState", unit=holder) for holder in holders] == [["active"], ["active"]]
     run("systemctl", "poweroff", "--no-block")
     time.sleep(600)  # until we are stopped
 
