@@ -40,7 +40,8 @@ def migrate(
     to: Annotated[Kind, typer.Option("--to", metavar="WHO", help="kernel or diskulog.", show_default=False)],
     log: Annotated[str | None, typer.Option("--log", metavar="DEV", help="A log device in place of its own.")] = None,
     uuid: Annotated[
-        str | None, typer.Option(metavar="U", help="The uuid in the new table, where the log has none yet.")
+        str | None,
+        typer.Option(metavar="U", help="Where the log has none yet; the mirrortab's, or made up, if not given."),
     ] = None,
     overwrite: options.Overwrite = False,
     yes: options.Yes = False,
