@@ -22,7 +22,7 @@ from diskulog.moving import medium
 from diskulog.moving.medium import Medium
 from diskulog.moving.table import Kind, Table
 from diskulog.ondisk import CLEAN_OFFSET_BYTES, EXTENSION_OFFSET_BYTES, HEAD_BYTES, Dialect, Extension, Header, State
-from diskulog.units import MIB, div_up
+from diskulog.units import MAX_REGION_COUNT, MIB, div_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,30 @@ def retire(wanted: Retirement, *, undo: bool = False) -> None:
         writing.write_sector(log, wanted.offset_bytes, wanted.before if undo else wanted.after)
 
 
+def restore(name: str, device: str, table: Table) -> None:
+    """Take the log of a suspended mirror back into use, which ``retire`` took out of it; its bitmaps are as they were.
+
+    Raises:
+        RefusedError: when it is not the log of this table.
+        DeviceError: when it cannot be read or written.
+    """
+    with writing.held(device) as log:
+        head = log.read(0, HEAD_BYTES)
+        if table.log.kind is Kind.KERNEL:
+            if head.startswith(ondisk.STOPPED):
+                header = Header(nr_regions=table.region_count).pack().ljust(EXTENSION_OFFSET_BYTES, b"\0")
+                writing.write_sector(log, 0, header)
+            _check_kernels(name, log, table)
+            return
+        found = ondisk.unpack_extension(head)
+        if found and found.uuid == medium.retired_uuid(table.log.uuid):
+            _write(log, found.changed(uuid=table.log.uuid))
+        medium.check_diskulogs(name, log.read(0, HEAD_BYTES), table)
+
+
 def _any_clean(log: FileSource, header: Header) -> bool:
+    if header.nr_regions > MAX_REGION_COUNT:  # LVM's fresh log, of a mirror that begins in sync for all one knows
+        return True
     end = min(CLEAN_OFFSET_BYTES + div_up(header.nr_regions, 8), log.size_bytes)
     return any(any(log.read(at, min(MIB, end - at))) for at in range(CLEAN_OFFSET_BYTES, end, MIB))
 

@@ -4,10 +4,11 @@
 Lives here: whom to ask what, in an order in which nothing hangs. Decides nothing.
 """
 
+import re
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,16 +24,21 @@ from diskulog.moving.table import Kind, Table
 
 _MODULE: Final = Path("/sys/module/dm_log_userspace")
 _LOAD: Final = ("modprobe", "--quiet", "dm-log-userspace")
+_NUMBER: Final = re.compile(r"\d+:\d+")
 _OLD_SECONDS: Final = 10.0  # of figures that the daemon's worker writes every second
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the kernel says of a mirror: a letter for each leg, one for the log, and how many regions are in sync."""
+    """What the kernel says of a mirror: a letter for each leg, one for the log, how many regions are in sync.
+
+    ``log_number`` is the log device's ``major:minor``, empty where it is in memory or not told.
+    """
 
     legs: str
     log_letter: str
     in_sync_count: int
+    log_number: str = ""
 
 
 def load_module() -> None:
@@ -85,7 +91,8 @@ def status(mapper: Mapper, name: str) -> Status:
         ratio = 4 + int(words[3])  # behind the legs' names
         log = words[ratio + 3 :]  # "3 disk 253:2 A", "1 core"; what is in memory cannot fail
         letter = GOOD if int(log[0]) == 1 else log[-1]
-        return Status(words[ratio + 2], letter, int(words[ratio].partition("/")[0]))
+        number = log[2] if int(log[0]) > 2 and _NUMBER.fullmatch(log[2]) else ""
+        return Status(words[ratio + 2], letter, int(words[ratio].partition("/")[0]), number)
     except (ValueError, IndexError) as cause:
         raise RefusedError(name, f"its status cannot be understood: {text}", "look at 'dmsetup status'") from cause
 
@@ -108,6 +115,8 @@ def situation(doors: Doors, name: str, to: Kind | None, device: str | None, fres
     known = doors.served() if Kind.DISKULOG in (live.log.kind, to) else ()
     waiting, strange = _waiting(doors, name) if info.has_inactive else (None, False)
     stands = status(mapper, name)
+    if stands.log_number:  # the table's path may be gone with its device, or lead to another one by now
+        live = replace(live, log=replace(live.log, number=stands.log_number))
     in_cache = live.log.kind is Kind.DISKULOG and not info.suspended
     return Situation(
         name=name,

@@ -55,6 +55,12 @@ def is_retired(found: Medium, table: Table) -> bool:
     return found.extension is not None and found.extension.uuid == retired_uuid(table.log.uuid)
 
 
+def is_for(extension: Extension, table: Table) -> bool:
+    """Tell whether a log has the regions of a table."""
+    mine = (table.log.region_size_sectors, table.length_sectors, table.region_count)
+    return mine == (extension.region_size_sectors, extension.target_length_sectors, extension.region_count)
+
+
 def needed_bytes(table: Table, block_bytes: int) -> int:
     """Bytes that the log of a table takes."""
     if table.log.kind is Kind.DISKULOG:

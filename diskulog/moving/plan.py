@@ -23,7 +23,7 @@ class Step(Enum):
     LOAD = "load the new table, which waits"
     SETTLE = "wait until the kernel's own log has written its last clear"
     CLOSED = "check that diskulog closed the log"
-    FORGET = "call everything dirty in the new log"
+    RESTORE = "take the old log back into use, for an earlier try took it out"
     COPY = "copy what the old log calls clean to the new one"
     AGREE = "if everything is in sync, load the table again so that the new log begins with that"
     RELEASE = "say in the log's extension that its clean bitmap is the whole truth"
@@ -102,7 +102,15 @@ def _new_log_in_memory(found: Situation, target: Target) -> Log:
 def _uuid_before(found: Situation) -> str:
     if found.old and found.old.extension:
         return found.old.extension.uuid
-    return (found.waiting.log.uuid if found.waiting else "") or found.fresh_uuid
+    return (found.waiting.log.uuid if found.waiting else "") or _uuid_of_a_try(found) or found.fresh_uuid
+
+
+def _uuid_of_a_try(found: Situation) -> str:
+    # made up by an earlier try, which left the mirror suspended: no table was ever resumed with that log
+    there = found.new.extension if found.new and found.suspended else None
+    if there is None or there.resumed_seconds or not medium.is_for(there, found.table):
+        return ""
+    return there.uuid
 
 
 def _summary(new: Table, old: Table) -> str:
@@ -140,14 +148,15 @@ def _on_the_same_device(found: Situation, made: Plan) -> list[Step]:
 
 
 def _on_another_device(found: Situation, made: Plan) -> list[Step]:
-    # loaded last: a resume by whoever it is must not bring the new log to life before the old one is out of use
-    load = [] if found.suspended and found.waiting else [Step.LOAD]
-    if found.old and medium.is_retired(found.old, made.old):
-        return load
-    begin = [] if found.suspended else [*_clear(found), Step.PREPARE, Step.SUSPEND]
-    # of a failed log nothing is known; and who knows who loaded a table that waits, and what lies there
-    failed = [Step.FORGET] if found.suspended else []
-    return [*begin, *(failed if found.failed else [_at_rest(made), Step.COPY]), Step.RETIRE, *load]
+    # Loaded last: a resume by whoever it is must not bring the new log to life before the old one is out of use.
+    # Where an earlier try stopped all is done again: who knows who loaded a table that waits, and what lies there? The
+    # truth is in the old log for as long as the mirror is suspended with it, out of use or not.
+    retired = found.old is not None and medium.is_retired(found.old, made.old)
+    begin = [Step.PREPARE] if found.suspended else [Step.PREPARE, Step.SUSPEND]
+    if found.failed:  # nothing of it is known
+        return [*_clear(found), *begin, *([] if retired else [Step.RETIRE]), Step.LOAD]
+    restore = [Step.RESTORE] if retired else []
+    return [*_clear(found), *restore, *begin, _at_rest(made), Step.COPY, Step.RETIRE, Step.LOAD]
 
 
 def _in_memory(found: Situation) -> list[Step]:

@@ -11,6 +11,7 @@ from diskulog.moving import medium
 from diskulog.moving.medium import Medium
 from diskulog.moving.situation import GOOD, Situation, Target
 from diskulog.moving.table import Kind, Table
+from diskulog.ondisk import Dialect
 
 _LVM: Final = "LVM-"
 
@@ -131,7 +132,9 @@ def refuse_the_new_device(found: Situation, target: Target, new: Table) -> None:
 
 def _left_by_us(found: Situation, there: Medium, new: Table) -> bool:
     """Tell whether a device may become the log though it holds something: a log of this very mirror, or half of one."""
-    if there.stopped or there.nothing_clean or found.suspended:
+    if there.stopped or there.nothing_clean:
+        return True
+    if found.waiting and found.waiting.same_as(new) and there.dialect in (Dialect.KERNEL, Dialect.DISKULOG):
         return True
     uuid = there.extension.uuid if there.extension else None
     return bool(new.log.uuid) and uuid in (new.log.uuid, medium.retired_uuid(new.log.uuid))

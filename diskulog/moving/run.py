@@ -17,6 +17,7 @@ from bitarray import bitarray
 
 from diskulog import process
 from diskulog.errors import DeviceError, DiskulogError, RefusedError
+from diskulog.exits import NoDaemonError
 from diskulog.moving import logs, look, table
 from diskulog.moving.logs import Retirement
 from diskulog.moving.look import Doors
@@ -92,6 +93,11 @@ def _clear(job: Job) -> None:
     job.doors.mapper.clear(job.name)
 
 
+def _restore(job: Job) -> None:
+    _check_suspended(job)
+    logs.restore(job.name, job.old_node, job.plan.old)
+
+
 def _prepare(job: Job) -> None:
     if job.plan.new.log.kind is Kind.DISKULOG:
         job.doors.load_module()
@@ -109,6 +115,8 @@ def _load_line(job: Job, new: Table) -> None:
 
 def _suspend(job: Job) -> None:
     job.doors.mapper.suspend(job.name)
+    _check_suspended(job)
+    _check_unchanged(job)
     # a new table knows nothing of a leg that failed since the mirror was looked at, and might copy from it
     legs = look.status(job.doors.mapper, job.name).legs
     if {*legs} != {GOOD}:
@@ -143,19 +151,14 @@ def _agree(job: Job) -> None:
     # nothing is written now, and what was has reached all legs or made its region out of sync
     stands, plan = look.status(job.doors.mapper, job.name), job.plan
     _check_suspended(job)
-    live = table.parse(job.name, job.doors.mapper.table(job.name), job.doors.number_of)
-    if not live.same_as(plan.old) or {*stands.legs} != {GOOD}:
+    _check_unchanged(job)
+    if {*stands.legs} != {GOOD}:
         raise RefusedError(job.name, f"is not as it was any more (legs {stands.legs})", "try again")
     if plan.new.log.options:
         if stands.in_sync_count != plan.old.region_count:
             reason = f"{stands.in_sync_count} of {plan.old.region_count} regions are in sync now"
             raise RefusedError(job.name, reason, "try again")
         _load_line(job, plan.new)
-
-
-def _forget(job: Job) -> None:
-    nothing = bitarray(job.plan.new.region_count, endian="little")
-    logs.store(job.name, job.new_node, job.plan.new, nothing)
 
 
 def _copy(job: Job) -> None:
@@ -189,7 +192,29 @@ def _check_suspended(job: Job) -> None:
         raise RefusedError(job.name, "was resumed by somebody else", "try again")
 
 
+def _check_unchanged(job: Job) -> None:
+    # the plan was made before somebody was asked, and dmsetup asks nobody
+    if not _live(job).same_as(job.plan.old):
+        raise RefusedError(
+            job.name, "somebody gave it another table meanwhile", "look at 'dmsetup table' and try again"
+        )
+
+
+def _live(job: Job) -> Table:
+    old, number_of = job.plan.old.log, job.doors.number_of
+    # the log's path may be gone with its device
+    known = {old.device: old.number}
+    text = job.doors.mapper.table(job.name)
+    return table.parse(job.name, text, lambda word: known.get(word) or number_of(word))
+
+
+def _waits(job: Job) -> Table:
+    return table.parse(job.name, job.doors.mapper.table(job.name, inactive=True), job.doors.number_of)
+
+
 def _resume(job: Job) -> None:
+    if not _waits(job).same_as(job.plan.new):
+        raise RefusedError(job.name, "another table than ours waits for the resume", "try again")
     job.doors.mapper.resume(job.name)
 
 
@@ -209,7 +234,11 @@ def _state(job: Job) -> str:
     new = job.plan.new.log
     if new.kind is Kind.KERNEL:
         return "live" if look.status(job.doors.mapper, job.name).log_letter == GOOD else "failed"
-    found = [each for each in job.doors.served() if (each.uuid, each.number) == (new.uuid, new.number or None)]
+    try:
+        served = job.doors.served()
+    except NoDaemonError:  # it starts again
+        return "not seen, for no daemon answers"
+    found = [each for each in served if (each.uuid, each.number) == (new.uuid, new.number or None)]
     if any(each.failed for each in found):
         return "failed"
     return "live" if any(each.state == "live" for each in found) else "not live yet"
@@ -217,12 +246,12 @@ def _state(job: Job) -> str:
 
 _DO: Final[dict[Step, Callable[[Job], None]]] = {
     Step.CLEAR: _clear,
+    Step.RESTORE: _restore,
     Step.PREPARE: _prepare,
     Step.LOAD: _load,
     Step.SUSPEND: _suspend,
     Step.SETTLE: _settle,
     Step.CLOSED: _closed,
-    Step.FORGET: _forget,
     Step.COPY: _copy,
     Step.AGREE: _agree,
     Step.RELEASE: _release,
@@ -236,11 +265,11 @@ _DO: Final[dict[Step, Callable[[Job], None]]] = {
 
 def _after_failure(job: Job, step: Step) -> str:
     """Go back to the old table as far as that can be, and say how the mirror stands."""
-    if step in (Step.CLEAR, Step.PREPARE):
-        return "the mirror was not touched"
     if step is Step.CONFIRM:
         return "the new table is in use"
     try:
+        if step in (Step.CLEAR, Step.PREPARE) and not job.doors.mapper.info(job.name).suspended:
+            return "the mirror was not touched"
         return _go_back(job)
     except DiskulogError as error:
         return f"and the mirror could not be brought back ({error}): try again, or 'dmsetup resume {job.name}'"
@@ -248,14 +277,19 @@ def _after_failure(job: Job, step: Step) -> str:
 
 def _go_back(job: Job) -> str:
     mapper, plan = job.doors.mapper, job.plan
-    live = table.parse(job.name, mapper.table(job.name), job.doors.number_of)
-    info = mapper.info(job.name)
-    if not live.same_as(plan.old):  # it changed hands before it failed
+    live, info = _live(job), mapper.info(job.name)
+    if live.same_as(plan.new):  # it changed hands before it failed
         if info.suspended:
             mapper.resume(job.name)
         return "the new table is in use"
-    if not plan.same_device and Step.RETIRE not in plan.steps:  # by an earlier try
-        return f"the old log is out of use already: try again, or 'dmsetup resume {job.name}' with the new table"
+    if not live.same_as(plan.old):
+        if info.has_inactive and _waits(job).same_as(plan.new):
+            mapper.clear(job.name)
+        if info.suspended:  # by us
+            mapper.resume(job.name)
+        return "the mirror goes on with what somebody else gave it"
+    if Step.RESTORE in plan.steps and info.suspended and not job.retirement:
+        logs.restore(job.name, job.old_node, plan.old)
     if job.retirement:
         with suppress(DiskulogError):  # a log that failed, or one of diskulog's, which writes its extension itself
             logs.retire(job.retirement, undo=True)
@@ -265,7 +299,7 @@ def _go_back(job: Job) -> str:
         mapper.resume(job.name)
     if not plan.same_device:
         with suppress(DiskulogError):  # what was copied there grows old from now on
-            _forget(job)
+            logs.store(job.name, job.new_node, plan.new, bitarray(plan.new.region_count, endian="little"))
     return f"the mirror goes on with {WHO[plan.old.log.kind]} {_where(plan.old.log)} as before"
 
 

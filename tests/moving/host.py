@@ -244,14 +244,14 @@ class Host:
     def target(self, kind: Kind, device: str | None, failed: bool) -> Target:
         return Target(kind, device and self.node(device), device, failed=failed)
 
-    def plan(self, target: Target) -> plan.Plan:
-        found = look.situation(self.doors(), "m", target.kind, target.device, "fresh-1")
+    def plan(self, target: Target, uuid: str = "fresh-1") -> plan.Plan:
+        found = look.situation(self.doors(), "m", target.kind, target.device, uuid)
         if found.new and table.parse("m", self.waiting, self.number_of).log.number == NEW if self.waiting else False:
             found = replace(found, new=replace(found.new, holders=("m",)))
         return plan.plan(found, target)
 
-    def move(self, target: Target) -> tuple[str, ...]:
-        made = self.plan(target)
+    def move(self, target: Target, uuid: str = "fresh-1") -> tuple[str, ...]:
+        made = self.plan(target, uuid)
         return run.perform(made, self.doors()) if made.steps else ()
 
     def refusal(self, target: Target) -> str:

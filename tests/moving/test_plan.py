@@ -77,11 +77,12 @@ def test_on_another_device(old, new):
     assert steps(found, target) == f"PREPARE SUSPEND {REST[old]} COPY RETIRE LOAD RESUME CONFIRM"
     waits = replace(found, waiting=made.new)
     assert steps(waits, target) == f"CLEAR PREPARE SUSPEND {REST[old]} COPY RETIRE LOAD RESUME CONFIRM"
-    assert steps(replace(waits, suspended=True), target) == f"{REST[old]} COPY RETIRE RESUME CONFIRM"
+    again = f"PREPARE {REST[old]} COPY RETIRE LOAD RESUME CONFIRM"
+    assert steps(replace(waits, suspended=True), target) == f"CLEAR {again}"
     gone = on(K, stopped=True) if old is K else on(D, extension=extension(medium.retired_uuid("u")))
     retired = replace(found, suspended=True, old=gone)
-    assert steps(retired, target) == "LOAD RESUME CONFIRM"
-    assert steps(replace(retired, waiting=made.new), target) == "RESUME CONFIRM"
+    assert steps(retired, target) == f"RESTORE {again}"
+    assert steps(replace(retired, waiting=made.new), target) == f"CLEAR RESTORE {again}"
 
 
 def in_memory(kind, **changes):
@@ -115,7 +116,7 @@ def test_a_failed_log_is_left_behind(old):
     assert made.failed
     assert "all 1000 regions will be resynced" in made.notes[0]
     waits = replace(found, waiting=made.new, suspended=True)
-    assert steps(waits, target) == "FORGET RETIRE RESUME CONFIRM"  # nobody knows what lies on the new one
+    assert steps(waits, target) == "CLEAR PREPARE RETIRE LOAD RESUME CONFIRM"  # who knows what lies on the new one
     assert steps(replace(found, old=None), target) == "PREPARE SUSPEND RETIRE LOAD RESUME CONFIRM"
 
 
@@ -134,7 +135,7 @@ def test_what_is_so_already_is_left_alone(kind):
 
 
 def test_every_step_is_between_suspend_and_resume_or_may_be_interrupted():
-    held = "SETTLE CLOSED FORGET COPY AGREE RELEASE RETIRE LOAD RESUME"
+    held = "RESTORE SETTLE CLOSED COPY AGREE RELEASE RETIRE LOAD RESUME"
     assert set(Step) - AT_EASE == {Step[word] for word in held.split()}
 
 

@@ -80,10 +80,10 @@ def goes_on(host, made, killed=False):
     host.safe_for(old, *(() if killed and host.live == old else (new,)))
 
 
-def branch(host):
+def branch(host, name="branch"):
     """A copy of everything, to try what an administrator may do next."""
     other = copy.copy(host)
-    other.folder = host.folder / "branch"
+    other.folder = host.folder / name
     other.folder.mkdir(exist_ok=True)
     other.truth, other.does, other.faults = set(host.truth), [], {}
     for number in (OLD, NEW):
@@ -219,24 +219,193 @@ def test_a_log_that_still_changes_is_not_at_rest(host, monkeypatch):
     assert mirror.truth == TRUTH
 
 
-@EACH
-def test_what_is_out_of_use_already_is_not_gone_back_to(host, log, kind, device, failed, monkeypatch):
-    if device is None:
-        return
-    mirror = host(log, TRUTH, failed=failed)
-    target = mirror.target(kind, device, failed)
+ELSEWHERE = pytest.mark.parametrize(
+    ("log", "kind", "device", "failed"),
+    [move for move in MOVES.values() if move[2]],
+    ids=[m for m in MOVES if MOVES[m][2]],
+)
+
+
+def killed_behind(step, mirror, target, monkeypatch, uuid="fresh-1"):
+    """Move a mirror, and end without a word when a step is done."""
     with monkeypatch.context() as patch:
         ticks = Ticks(patch)
-        patch.setitem(run._DO, Step.LOAD, lambda job: ticks.tick(lambda: None) or ticks.stop())
+        do = run._DO[step]
+        patch.setitem(run._DO, step, lambda job: do(job) or ticks.stop())
         with pytest.raises(Killed):
-            mirror.move(target)
-    mirror.faults["resume"] = DeviceError("m: dm cannot resume it", OSError(errno.EINVAL, "Invalid argument"))
-    with pytest.raises(DeviceError, match="out of use already: try again"):
-        mirror.move(target)
-    assert mirror.suspended
-    mirror.move(target)
+            mirror.move(target, uuid)
+
+
+BEHIND = pytest.mark.parametrize("step", [Step.RETIRE, Step.LOAD])
+
+
+@ELSEWHERE
+@BEHIND
+def test_what_is_out_of_use_already_is_gone_back_to(host, log, kind, device, failed, step, monkeypatch):
+    mirror = host(log, TRUTH, failed=failed)
+    target = replace(mirror.target(kind, device, failed), overwrite=True)
+    killed_behind(step, mirror, target, monkeypatch)
+    at = 0
+    while True:
+        again = branch(mirror)
+        same = replace(replaced(target, again), overwrite=True)
+        made = again.plan(same)
+        with monkeypatch.context() as patch:
+            ticks = Ticks(patch, at, what=DeviceError("m: it", OSError(errno.EIO, "Input/output error")))
+            outcome = "as before"
+            try:
+                again.move(same)
+            except DeviceError as failure:
+                outcome = str(failure)
+            assert "as before" in outcome or "the new table is in use" in outcome
+            if at >= ticks.count:
+                break
+        assert not again.suspended
+        assert again.truth == TRUTH or failed
+        goes_on(again, made)
+        at += 1
+    assert at >= 5
+
+
+@ELSEWHERE
+@BEHIND
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_again_and_again_it_goes_on(host, log, kind, device, failed, step, after, monkeypatch):
+    mirror = host(log, TRUTH, failed=failed)
+    target = replace(mirror.target(kind, device, failed), overwrite=True)
+    killed_behind(step, mirror, target, monkeypatch)
+    at = 0
+    while True:
+        again = branch(mirror)
+        same = replace(replaced(target, again), overwrite=True)
+        made = again.plan(same)
+        with monkeypatch.context() as patch:
+            Ticks(patch, at, after)
+            try:
+                again.move(same)
+                break
+            except Killed:
+                pass
+        again.safe_for(*tables(made))
+        resumed = branch(again, "twig")
+        resumed.resume("m")
+        goes_on(resumed, made, killed=True)
+        if "no table waits" in again.refusal(same):
+            again.resume("m")
+        again.move(same)
+        assert (again.live, again.suspended, again.failed) == (at_new(made, again), False, False)
+        assert again.truth == (set() if failed else TRUTH) or kind is Kind.KERNEL
+        goes_on(again, made)
+        at += 1
+    assert at >= 5
+
+
+THIRD = "253:77"
+
+
+def put_a_log_that_calls_all_clean(mirror, kind):
+    mirror.path(THIRD).write_bytes(bytes(hosts.SIZE))
+    if kind is Kind.KERNEL:
+        mirror.put(THIRD, 0, ondisk.Header(nr_regions=COUNT).pack())
+        mirror.put(THIRD, ondisk.CLEAN_OFFSET_BYTES, ondisk.bits_to_bytes(mirror.bits(ALL)))
+    else:
+        uuid = mirror.now.log.uuid or "fresh-1"
+        mirror.close(replace(mirror.now, log=replace(mirror.now.log, uuid=uuid, number=THIRD, device=THIRD)), set(ALL))
+
+
+@ELSEWHERE
+@BEHIND
+def test_with_another_try_s_table_dropped_a_third_device_is_prepared_like_any(
+    host, log, kind, device, failed, step, monkeypatch
+):
+    mirror = host(log, TRUTH, failed=failed)
+    killed_behind(step, mirror, mirror.target(kind, device, failed), monkeypatch)
+    put_a_log_that_calls_all_clean(mirror, kind)
+    elsewhere = mirror.target(kind, THIRD, failed)
+    if step is Step.LOAD:
+        assert "another table waits" in mirror.refusal(elsewhere)
+        mirror.clear("m")
+    if kind is Kind.KERNEL:
+        assert "say --overwrite" in mirror.refusal(elsewhere)
+    mirror.move(replace(elsewhere, overwrite=True))
+    assert mirror.now.log.number == THIRD
+    assert mirror.truth == (set() if failed else TRUTH)  # and nothing that differs is called clean
+
+
+@BEHIND
+@pytest.mark.parametrize("device", [NEW, None])
+def test_a_uuid_that_was_made_up_is_found_again(host, monkeypatch, step, device):
+    mirror = host(KERNEL_LOG, TRUTH)
+    target = mirror.target(Kind.DISKULOG, device, False)
+    killed_behind(step if device else Step.SUSPEND, mirror, target, monkeypatch, "fresh-1")
+    mirror.move(target, "fresh-2")
+    assert mirror.now.log.uuid == "fresh-1"
+    assert mirror.truth == TRUTH
+
+
+def test_another_mirrors_log_s_uuid_is_not_taken(host, monkeypatch):
+    mirror = host(KERNEL_LOG, TRUTH)
+    killed_behind(Step.RETIRE, mirror, mirror.target(Kind.DISKULOG, NEW, False), monkeypatch)
+    extension = ondisk.unpack_extension(mirror.head(NEW))
+    for changes in ({"resumed_seconds": 1}, {"region_size_sectors": 16}):
+        mirror.put(NEW, ondisk.EXTENSION_OFFSET_BYTES, replace(extension, uuid="another", **changes).pack())
+        assert "holds the log of mirror another" in mirror.refusal(mirror.target(Kind.DISKULOG, NEW, False))
+
+
+@EACH
+@pytest.mark.parametrize("when", ["before", "at the suspend"])
+def test_a_table_that_somebody_else_gave_it_meanwhile_stays(host, log, kind, device, failed, when, monkeypatch):
+    mirror = host(log, TRUTH, failed=failed)
+    made = mirror.plan(mirror.target(kind, device, failed))
+    others = mirror.live.replace("253:1 0", "253:77 0")
+    suspend = mirror.suspend
+
+    def and_another(name):
+        suspend(name)
+        mirror.live = others
+
+    if when == "before":
+        mirror.live = others
+    else:
+        monkeypatch.setattr(mirror, "suspend", and_another)
+    with pytest.raises(RefusedError, match=r"another table meanwhile.*goes on with what somebody else gave it"):
+        run.perform(made, mirror.doors())
+    assert (mirror.live, mirror.suspended) == (others, False)
+
+
+def test_a_table_that_somebody_else_loads_meanwhile_does_not_come_to_life(host, monkeypatch):
+    mirror = host(KERNEL_LOG, TRUTH)
+    suspend = mirror.suspend
+
+    def and_another(name):
+        suspend(name)
+        mirror.waiting = mirror.waiting.replace("253:1 0", "253:77 0")
+
+    monkeypatch.setattr(mirror, "suspend", and_another)
+    with pytest.raises(RefusedError, match=r"another table than ours waits.*goes on with the kernel's own log"):
+        mirror.move(mirror.target(Kind.DISKULOG, None, False))
+    assert (mirror.live, mirror.suspended) == (line(KERNEL_LOG), False)
+
+
+def test_a_log_whose_path_went_with_its_device_is_replaced(host, monkeypatch):
+    mirror = host(DISKULOG_LOG, TRUTH, failed=True)
+    mirror.live = mirror.live.replace(OLD, "/dev/disk/by-id/gone")
+    number_of = mirror.number_of
+    monkeypatch.setattr(mirror, "number_of", lambda word: word if "gone" in word else number_of(word))
+    monkeypatch.setattr(mirror, "status", lambda name: f"0 {LENGTH} mirror 2 253:0 253:1 97/100 1 AA 3 disk {OLD} D")
+    served = (Served(hosts.UUID, OLD, "failed", "D"),)
+    monkeypatch.setattr(mirror, "served", lambda: served)
+    mirror.path(OLD).unlink()
+
+    def and_a_new_one(name):
+        nonlocal served
+        mirror.live, mirror.waiting, mirror.suspended = mirror.waiting, "", False
+        served = (Served(hosts.UUID, NEW, "live", "A"),)
+
+    monkeypatch.setattr(mirror, "resume", and_a_new_one)
+    (note,) = mirror.move(mirror.target(Kind.DISKULOG, NEW, True))
+    assert "could not be taken out of use" in note
     assert mirror.now.log.number == NEW
-    assert mirror.truth == (set() if failed else TRUTH)
 
 
 def test_a_log_that_does_not_come_to_rest_is_left_where_it_is(host, monkeypatch):
