@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A mirror under writes goes from the kernel's log to diskulog and back, and to another log device; killed anywhere."""
 
+import errno
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from diskulog.errors import DeviceError
 from diskulog.moving.plan import Step
 from tests.kernel.guest.moves import (
     AHEAD_BYTES,
     in_sync_but_for_what_nobody_knows,
+    just_before,
     killed_behind,
     moved,
     nothing_was_resynced,
@@ -33,14 +37,21 @@ def faulty(mirror: Mirror) -> Iterator[str]:
 
 def test_there_and_back_under_writes_nothing_is_lost_or_resynced(mirror: Mirror) -> None:
     in_sync_but_for_what_nobody_knows(mirror, mirror.kernel_table())
+    longest: dict[str, list[float]] = {"kernel": [], "diskulog": [], "reload": []}
     with writes_to(mirror) as writer:
         for to, log in (("diskulog", "userspace"), ("kernel", "disk"), ("diskulog", "userspace"), ("kernel", "disk")):
             seen = writer.count
             until("it is under load", lambda seen=seen: writer.count > seen + 20)
+            writer.forget_longest()
             moved(mirror, "migrate", "--to", to)
+            longest[to].append(writer.longest_seconds)
             assert f" mirror {log} " in table_of(mirror)
             assert mirror.status().endswith(" A")
             assert mirror.in_sync_count() == mirror.region_count
+            writer.forget_longest()
+            switch(mirror.name, table_of(mirror))
+            longest["reload"].append(writer.longest_seconds)
+    print("the longest write, in seconds", longest)
     nothing_was_resynced(mirror, writer)
 
 
@@ -128,6 +139,90 @@ def test_another_log_device_takes_over_what_the_old_one_knew(mirror: Mirror, qui
     mirror.log = old
     mirror.create()
     assert mirror.in_sync_count() == mirror.region_count
+
+
+@pytest.mark.parametrize("step", [Step.RETIRE, Step.LOAD])
+@pytest.mark.parametrize("to", ["kernel", "diskulog"])
+def test_killed_with_the_old_log_out_of_use_the_same_command_goes_on_or_back(
+    mirror: Mirror, quick: None, to: str, step: Step
+) -> None:
+    zero(_NEW)
+    in_sync_but_for_what_nobody_knows(mirror, mirror.table() if to == "kernel" else mirror.kernel_table())
+    before = table_of(mirror)
+    words = ("migrate", mirror.name, "--to", to, "--log", _NEW, "--overwrite", "--yes")
+
+    def fail() -> None:
+        raise DeviceError("it", OSError(errno.EIO, "Input/output error"))
+
+    with writes_to(mirror) as writer:
+        until("it is under load", lambda: writer.count > 20)
+        killed_behind(step, *words[:-1])
+        with just_before(Step.COPY, fail):
+            code, said = diskulog(*words)
+        assert (code, "as before" in said) == (5, True), said
+        assert table_of(mirror) == before
+        seen = writer.count
+        until("it goes on", lambda: writer.count > seen + 20)
+        killed_behind(step, *words[:-1])
+        code, said = diskulog(*words)
+        assert code == 0, said
+        assert table_of(mirror) != before
+        seen = writer.count
+        until("it goes on", lambda: writer.count > seen + 20)
+    nothing_was_resynced(mirror, writer)
+
+
+def test_a_device_that_is_named_after_a_kill_is_not_believed(mirror: Mirror, quick: None) -> None:
+    third = "/dev/ram4"
+    zero(_NEW)
+    mirror.create()
+    mirror.wait_in_sync()
+    mirror.wait_clean()
+    run("dd", f"if={mirror.log}", f"of={third}", "bs=64k", "count=4", "conv=fsync", "status=none")  # all clean
+    with writes_to(mirror) as writer:
+        until("it is under load", lambda: writer.count > 20)
+        killed_behind(Step.LOAD, "replace-log", mirror.name, _NEW)
+        code, said = diskulog("replace-log", mirror.name, third, "--yes")
+        assert (code, "another table waits" in said) == (4, True), said
+        run("dmsetup", "clear", mirror.name)
+        code, said = diskulog("replace-log", mirror.name, third, "--dry-run")
+        assert (code, "write a log to the new device" in said, "copy what the old log" in said) == (0, True, True), said
+        moved(mirror, "replace-log", third)
+        assert f" disk {third} " in table_of(mirror)
+    mirror.log = third
+    mirror.compare()
+    assert writer.stale(mirror.device) == []
+
+
+def test_a_table_that_somebody_else_gave_it_meanwhile_stays(mirror: Mirror, quick: None) -> None:
+    in_sync_but_for_what_nobody_knows(mirror, mirror.table())
+    others = table_of(mirror).replace("1 handle_errors", "2 handle_errors keep_log")
+    with writes_to(mirror) as writer, just_before(Step.SUSPEND, lambda: switch(mirror.name, others)):
+        code, said = diskulog("migrate", mirror.name, "--to", "kernel", "--yes")
+    assert (code, "another table meanwhile" in said) == (4, True), said
+    assert table_of(mirror) == others
+    nothing_was_resynced(mirror, writer)
+
+
+def test_a_failed_log_whose_path_is_gone_is_replaced(mirror: Mirror, faulty: str, quick: None) -> None:
+    zero(_NEW)
+    link = Path("/dev/log-of-the-mirror")
+    link.symlink_to(mirror.log)
+    mirror.log = str(link)
+    mirror.create()
+    mirror.wait_in_sync()
+    with writes_to(mirror) as writer:
+        until("it is under load", lambda: writer.count > 20)
+        link.unlink()
+        switch(faulty, "0 8192 error")
+        until("the log is called failed", lambda: mirror.status().endswith(" D"))
+        moved(mirror, "replace-log", _NEW)
+        seen = writer.count
+        until("the held writes go on", lambda: writer.count > seen + 20)
+    mirror.log = _NEW
+    mirror.wait_in_sync()
+    assert writer.stale(mirror.device) == []
+    assert mirror.differing() == []
 
 
 def test_a_failed_log_is_replaced_and_the_held_writes_go_on(mirror: Mirror, faulty: str) -> None:
