@@ -51,7 +51,8 @@ def test_there_and_back_under_writes_nothing_is_lost_or_resynced(mirror: Mirror)
             writer.forget_longest()
             switch(mirror.name, table_of(mirror))
             longest["reload"].append(writer.longest_seconds)
-    print("the longest write, in seconds", longest)
+    # about as long as a reload with the same log: 0.05 to 0.22 s, and 0.09 to 0.5 s, under emulation
+    assert max(min(longest["kernel"]), min(longest["diskulog"])) < 3 * max(longest["reload"]) + 0.5, longest
     nothing_was_resynced(mirror, writer)
 
 
