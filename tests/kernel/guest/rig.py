@@ -284,9 +284,16 @@ def switch(name: str, table: str) -> None:
     run("dmsetup", "resume", name)
 
 
+def undelay(name: str) -> None:
+    """Let a slow device be as fast as what is beneath it."""
+    start, length, kind, device, *_ = run("dmsetup", "table", name).split()
+    assert kind == "delay"
+    switch(name, f"{start} {length} linear {device} 0")
+
+
 def forget(name: str) -> None:
     """Remove a mapped device if it is there, whatever state it is in."""
     if name in run("dmsetup", "ls", check=False):
         with suppress(AssertionError, subprocess.TimeoutExpired):
             run("dmsetup", "wipe_table", "--noflush", name, check=False, timeout=20)
-        run("dmsetup", "remove", "--retry", name, timeout=20)
+        run("dmsetup", "remove", "--retry", name)
