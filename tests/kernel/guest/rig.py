@@ -129,6 +129,10 @@ class Daemon:
     def said(self, start: int = 0) -> str:
         return self.log.read_bytes()[start:].decode()
 
+    def says(self, words: str, start: int, times: int = 1) -> None:
+        """Wait until the log has words: a thread of the daemon's writes it, some time after what it tells of."""
+        until(f"the daemon says {words!r}", lambda: self.said(start).count(words) >= times)
+
     def mark(self) -> int:
         """Return where the log ends now, for ``said``."""
         return self.log.stat().st_size

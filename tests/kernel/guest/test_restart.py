@@ -43,7 +43,7 @@ def test_a_live_mirror_goes_on_under_the_next_daemon_with_nothing_to_resync(
     assert mirror.in_sync_count() == mirror.region_count
     mirror.write_some(2, [5, 6])
     assert mirror.differing() == [0]
-    assert "reconnected" in daemon.said(start)
+    daemon.says("reconnected", start)
 
 
 @pytest.mark.parametrize("mode", ["integrated_flush", ""], ids=["integrated", "plain"])
