@@ -131,7 +131,7 @@ def run(commands: list[str], directory: Path) -> list[tuple[int, str]]:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         stdin=subprocess.DEVNULL,
         check=False,
     )

@@ -235,7 +235,9 @@ def test_a_device_that_fails(run, path, command, monkeypatch):
 
 
 @pytest.mark.parametrize("command", READERS, ids=" ".join)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=40, deadline=None
+)
 @given(noise=st.binary(max_size=2000), header=st.booleans())
 def test_noise(tmp_path, capsys, command, noise, header):
     path = tmp_path / "noise"

@@ -101,7 +101,8 @@ PLANTED = {
     ids=PLANTED,
 )
 def test_a_planted_mistake_is_found(name, where, attribute, mistake, seen, monkeypatch):
-    monkeypatch.setattr(targets, "DEADLINE_SECONDS", 0.5)
+    if seen == "Hang":  # any other is found in whatever time the machine gives
+        monkeypatch.setattr(targets, "DEADLINE_SECONDS", 0.5)
     monkeypatch.setattr(where, attribute, mistake)
     with pytest.raises(Failure) as caught:
         explore(name)
@@ -175,9 +176,10 @@ def test_the_command_runs_every_target_in_a_process_of_its_own(tmp_path, monkeyp
     assert asked == [["--target", name, *options] for name in TARGETS]
 
 
+@pytest.mark.timeout(400)
 def test_the_command_starts_from_anywhere(tmp_path):
     command = [sys.executable, str(COMMAND), "--target", "wire", "--engine", "plain", "--runs", "50"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("tools/fuzz: wire: 50 executions, ")
 

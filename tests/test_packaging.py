@@ -35,8 +35,12 @@ SYSTEM_FOLDERS = {
 }
 
 
+# while two VMs have both processors a build takes its time
+pytestmark = pytest.mark.timeout(400)
+
+
 def run(*command, cwd=TOP):
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -216,7 +216,9 @@ def test_nothing_ends_in_a_traceback(run, mirror, monkeypatch, options):
     assert not options or json.loads(out)["exit_status"] == Exit.IO_ERROR
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60, deadline=None
+)
 @given(
     sizes=st.fixed_dictionaries(
         {

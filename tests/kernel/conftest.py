@@ -74,8 +74,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _for_guest(item):
             item.add_marker(pytest.mark.kernel)
-            # a loaded machine emulates slowly; on the host the VM's own time limit is the one that counts
-            item.add_marker(pytest.mark.timeout(400 if _IN_GUEST else 0))
+            # A loaded machine emulates slowly; on the host the VM's own time limit is the one that counts. The first
+            # marker wins: in the guest that is one of the test's own.
+            item.add_marker(pytest.mark.timeout(400 if _IN_GUEST else 0), append=_IN_GUEST)
         elif item.get_closest_marker("beforehand"):
             item.add_marker(pytest.mark.timeout(0))
     if not _IN_GUEST:

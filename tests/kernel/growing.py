@@ -12,7 +12,7 @@ import time
 TIMES = 60
 LINE = b"one line\n"
 DELAY_SECONDS = 0.03  # the write comes at any moment of a look
-PATIENCE_SECONDS = 2.0  # what was not seen by then is not seen later either
+PATIENCE_SECONDS = 2.0  # after the writer's end: what was not seen by then is not seen later either
 
 
 def seen(name: str, delay_seconds: float) -> bool:
@@ -23,13 +23,15 @@ def seen(name: str, delay_seconds: float) -> bool:
         time.sleep(delay_seconds)
         os.write(writer, LINE)
         os._exit(0)
-    end = time.monotonic() + PATIENCE_SECONDS
-    found = False
-    while not found and time.monotonic() < end:
+    found, ended = False, 0.0
+    while not found and not (ended and time.monotonic() > ended + PATIENCE_SECONDS):
         with open(name, "rb") as reader:
             found = reader.read() == LINE
+        if not ended and os.waitpid(child, os.WNOHANG)[0]:
+            ended = time.monotonic()
         time.sleep(0.002)
-    os.waitpid(child, 0)
+    if not ended:
+        os.waitpid(child, 0)
     os.close(writer)
     return found
 

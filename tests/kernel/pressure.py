@@ -9,13 +9,16 @@ import os
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 from tests.kernel.guest.rig import Daemon, Mirror, run, until
 
 _LEG_SECTORS = 128 * 2048
 _KEPT_FREE_KIB = 32 * 1024
-_FILES, _FILE_MIB, _ROUNDS = 4, 12, 3
+_FILES, _FILE_MIB = 4, 12
+_ROUNDS_BEFORE, _ROUNDS = 3, 8
+_AT_ONCE_KIB = 1024 + 256  # Python's allocator takes a mebibyte, and what is taken is locked
 _HOG = """
 import os, sys, time
 held = []
@@ -41,16 +44,15 @@ def resident_kib(pid: int) -> int:
 
 
 def write_files(directory: str) -> None:
-    """Write more than memory holds, several files at once, and wait until it is on the mirror."""
-    for _ in range(_ROUNDS):
-        jobs = [
-            subprocess.Popen(
-                ["dd", "if=/dev/zero", f"of={directory}/{number}", "bs=64k", f"count={_FILE_MIB * 16}", "conv=fsync"],
-                stderr=subprocess.DEVNULL,
-            )
-            for number in range(_FILES)
-        ]
-        assert [job.wait() for job in jobs] == [0] * _FILES
+    """Write more than is kept free, several files at once, and wait until it is on the mirror."""
+    jobs = [
+        subprocess.Popen(
+            ["dd", "if=/dev/zero", f"of={directory}/{number}", "bs=64k", f"count={_FILE_MIB * 16}", "conv=fsync"],
+            stderr=subprocess.DEVNULL,
+        )
+        for number in range(_FILES)
+    ]
+    assert [job.wait() for job in jobs] == [0] * _FILES
 
 
 def main() -> None:
@@ -62,16 +64,22 @@ def main() -> None:
     run("mkfs.ext4", "-q", mirror.device)
     run("mount", "-t", "ext4", mirror.device, "/mnt")
     worker, processes = daemon.worker, (daemon.pid, daemon.worker)
-    write_files("/mnt")
+    for _ in range(_ROUNDS_BEFORE):
+        write_files("/mnt")
     since = len(run("dmesg").splitlines())
     hog = subprocess.Popen([sys.executable, "-c", _HOG, str(_KEPT_FREE_KIB)], stdout=subprocess.PIPE, text=True)
     assert hog.stdout is not None
     held_mib = int(hog.stdout.readline())
     Path("/proc/sys/vm/drop_caches").write_text("3")
-    faults, resident = [major_faults(pid) for pid in processes], resident_kib(worker)
-    write_files("/mnt")
+    faults, resident = [major_faults(pid) for pid in processes], [resident_kib(worker)]
+    for _ in range(_ROUNDS):
+        write_files("/mnt")
+        resident.append(resident_kib(worker))
     assert [major_faults(pid) for pid in processes] == faults, "the daemon waited for a page"
-    assert resident_kib(worker) - resident < 256, "the worker grew"
+    # once in a while that is the allocator's affair; a leak grows on
+    grew = [now - was for was, now in pairwise(resident) if now > was]
+    assert len(grew) <= 2, f"the worker grew: {resident} KiB"
+    assert all(each <= _AT_ONCE_KIB for each in grew), resident
     assert daemon.worker == worker
     hog.kill()
     lines = run("dmesg").splitlines()[since:]
@@ -83,7 +91,7 @@ def main() -> None:
     run("cmp", *mirror.legs)
     run("fsck.ext4", "-fn", mirror.legs[1])
     until("the daemon ends", lambda: daemon.stop() == 0)
-    print(f"held {held_mib} MiB, worker {resident} KiB, {os.cpu_count()} processors: well")
+    print(f"held {held_mib} MiB, worker {resident[-1]} KiB, {os.cpu_count()} processors: well")
 
 
 if __name__ == "__main__":

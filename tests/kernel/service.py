@@ -81,15 +81,15 @@ def writes_begin(mirror: Mirror) -> None:
     run("mount", mirror.device, _MOUNT)
     Path("/run/writes").write_text("0\n")
     Path("/run/systemd/system/writer.service").write_text(_WRITER.format(mount=_MOUNT))
-    run("systemctl", "daemon-reload")
-    run("systemctl", "start", "writer.service")
+    run("systemctl", "daemon-reload", timeout=SLOW_SECONDS)
+    run("systemctl", "start", "writer.service", timeout=SLOW_SECONDS)
     goes_on()
 
 
 def writes_end() -> None:
     """Stop the writer, and unmount."""
-    run("systemctl", "stop", "writer.service")
-    run("umount", _MOUNT)
+    run("systemctl", "stop", "writer.service", timeout=SLOW_SECONDS)
+    run("umount", _MOUNT, timeout=SLOW_SECONDS)
 
 
 def tell(step: Callable[[], None], seconds: float, wrong: str) -> None:

@@ -68,12 +68,12 @@ def the_daemon_has_what_the_unit_gives_it() -> None:
     limits = Path(f"/proc/{worker()}/limits").read_text().splitlines()
     assert [line.split()[-3:] for line in limits if "locked memory" in line] == [["unlimited", "unlimited", "bytes"]]
     assert Path(f"/proc/{worker()}/oom_score_adj").read_text() == "-1000\n"
-    run("systemctl", "reload", SERVICE)
+    run("systemctl", "reload", SERVICE, timeout=SLOW_SECONDS)
     until("it reads its configuration", lambda: "was read again" in run("journalctl", "-b", "-u", SERVICE, "-o", "cat"))
 
 
 def a_start_returns_when_requests_are_answered() -> None:
-    run("systemctl", "stop", SERVICE)
+    run("systemctl", "stop", SERVICE, timeout=SLOW_SECONDS)
     assert show("ActiveState", "Result") == ["inactive", "success"]
     run("systemctl", "start", SERVICE, timeout=SLOW_SECONDS)
     assert MIRROR.in_sync_count() == MIRROR.region_count
@@ -86,7 +86,7 @@ def a_file_system_on_a_mirror_is_in_use() -> None:
 def a_killed_worker_is_replaced() -> None:
     before, main = worker(), main_pid()
     os.kill(before, signal.SIGKILL)
-    until("a new worker", lambda: worker() not in (0, before))
+    until("a new worker", lambda: worker() not in (0, before), SLOW_SECONDS)
     goes_on()
     assert main_pid() == main
 
@@ -114,7 +114,7 @@ def a_killed_daemon_comes_back() -> None:
 def a_worker_that_hangs_is_replaced_by_the_supervisor() -> None:
     before, main = worker(), main_pid()
     os.kill(before, signal.SIGSTOP)
-    until("a new worker", lambda: worker() not in (0, before))
+    until("a new worker", lambda: worker() not in (0, before), SLOW_SECONDS)
     goes_on()
     assert main_pid() == main
 
@@ -137,8 +137,8 @@ def the_machine_is_switched_off_with_the_mirror_in_use() -> None:
     holders = [f"holder-{mirror.name}.service" for mirror in (HELD, IN_MEMORY)]
     for holder, mirror in zip(holders, (HELD, IN_MEMORY), strict=True):
         Path("/run/systemd/system", holder).write_text(_HOLDER.format(name=mirror.name))
-    run("systemctl", "daemon-reload")
-    run("systemctl", "start", *holders)
+    run("systemctl", "daemon-reload", timeout=SLOW_SECONDS)
+    run("systemctl", "start", *holders, timeout=SLOW_SECONDS)
     for mirror in (HELD, IN_MEMORY):
         until(f"{mirror.name} is written to", lambda mirror=mirror: writes_ended(mirror) > 1)
     assert [show("ActiveState", unit=holder) for holder in holders] == [["active"], ["active"]]

@@ -20,8 +20,8 @@ _UNITS = (*_ENABLED, "diskulog-deactivate.service")
 _LEG_BYTES, _LOG_BYTES = 24 << 20, 1 << 20
 # shorter than in conf/: the VM's time is dear
 _SHORTER = {
-    "etc/systemd/system/diskulog.service.d/shorter.conf": "[Service]\nWatchdogSec=12s\n",
-    "etc/diskulog/diskulog.toml": "[daemon]\nworker_timeout_seconds = 4.0\n",
+    "etc/systemd/system/diskulog.service.d/shorter.conf": "[Service]\nWatchdogSec=24s\n",
+    "etc/diskulog/diskulog.toml": "[daemon]\nworker_timeout_seconds = 8.0\n",
 }
 
 Run = subprocess.CompletedProcess[str]

@@ -52,8 +52,8 @@ def mirror(daemon: Daemon) -> Iterator[Mirror]:
 
 @pytest.fixture
 def slow(mirror: Mirror) -> Iterator[str]:
-    """A leg on which copying a region takes long enough to see a resync under way."""
-    table = f"0 {mirror.length} delay {mirror.legs[1]} 0 0 {mirror.legs[1]} 0 150"
+    """A leg on which copying a region takes a second: a resync is under way until ``undelay``."""
+    table = f"0 {mirror.length} delay {mirror.legs[1]} 0 0 {mirror.legs[1]} 0 1000"
     run("dmsetup", "create", "slow", "--table", table)
     mirror.legs[1] = "/dev/mapper/slow"
     yield "slow"

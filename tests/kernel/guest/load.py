@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Writes that go on while something goes wrong: how many, how long the longest took, what must be read back.
 
-Lives here: one thread that writes blocks past the page cache. Does not know mirrors, legs or logs.
+Lives here: one thread that writes blocks past the page cache, and fio. Does not know mirrors, legs or logs.
 """
 
 import mmap
 import os
+import signal
 import struct
+import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 
 BLOCK_BYTES = 4096
 _NUMBER = struct.Struct("=Q")
 _END_SECONDS = 60
+_FIO_TOLD_TO_END = 128  # its exit code then; one more for a write that failed
 
 
 def blocks(length_bytes: int) -> Sequence[int]:
@@ -96,6 +100,22 @@ class Writer:
 
 def _block(number: int) -> bytes:
     return _NUMBER.pack(number) * (BLOCK_BYTES // _NUMBER.size)
+
+
+@contextmanager
+def fio(device: str, size: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A context in which eight writes at once go to places of the first ``size`` bytes; every write must end well."""
+    command = ["fio", "--name=w", f"--filename={device}", f"--size={size}", "--rw=randwrite", "--bs=4k", "--direct=1"]
+    command += ["--iodepth=8", "--ioengine=libaio", "--time_based", "--runtime=3600", "--output=/dev/null"]
+    process = subprocess.Popen(command)
+    try:
+        yield process
+        assert process.poll() is None, f"it ended with {process.returncode}"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(2 * _END_SECONDS) == _FIO_TOLD_TO_END
+    finally:
+        process.kill()
+        process.wait()
 
 
 def writes_in(writer: Writer, seconds: float) -> int:

@@ -129,6 +129,10 @@ class Daemon:
     def said(self, start: int = 0) -> str:
         return self.log.read_bytes()[start:].decode()
 
+    def says(self, words: str, start: int, times: int = 1) -> None:
+        """Wait until the log has words: a thread of the daemon's writes it, some time after what it tells of."""
+        until(f"the daemon says {words!r}", lambda: self.said(start).count(words) >= times)
+
     def mark(self) -> int:
         """Return where the log ends now, for ``said``."""
         return self.log.stat().st_size
@@ -284,9 +288,16 @@ def switch(name: str, table: str) -> None:
     run("dmsetup", "resume", name)
 
 
+def undelay(name: str) -> None:
+    """Let a slow device be as fast as what is beneath it."""
+    start, length, kind, device, *_ = run("dmsetup", "table", name).split()
+    assert kind == "delay"
+    switch(name, f"{start} {length} linear {device} 0")
+
+
 def forget(name: str) -> None:
     """Remove a mapped device if it is there, whatever state it is in."""
     if name in run("dmsetup", "ls", check=False):
         with suppress(AssertionError, subprocess.TimeoutExpired):
             run("dmsetup", "wipe_table", "--noflush", name, check=False, timeout=20)
-        run("dmsetup", "remove", "--retry", name, timeout=20)
+        run("dmsetup", "remove", "--retry", name)

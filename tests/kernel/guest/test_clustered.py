@@ -61,6 +61,7 @@ def test_without_the_switch_they_are_refused_with_the_way_out(
     clustered.word = word
     start = daemon.mark()
     fails("dmsetup", "create", clustered.name, "--table", lvm_table(clustered))
+    daemon.says("refused", start)
     (line,) = [line for line in daemon.said(start).splitlines() if "refused" in line]
     if word == "clustered-disk":
         page = _PAGE.read_text().split(".. refusal begins")[1].split(".. refusal ends")[0]

@@ -51,7 +51,7 @@ def test_without_adopt_everything_is_resynced_and_a_line_says_why(mirror: Mirror
     write(mirror.log, 1024, b"\xf7")  # what a crash under the kernel's log leaves: a region that is dirty
     start = daemon.mark()
     mirror.create()
-    assert "adopt" in daemon.said(start)
+    daemon.says("adopt", start)
     mirror.wait_in_sync()
     assert mirror.differing() == []
 

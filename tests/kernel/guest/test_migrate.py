@@ -20,7 +20,7 @@ from tests.kernel.guest.moves import (
     table_of,
     writes_to,
 )
-from tests.kernel.guest.rig import Mirror, diskulog, fails, forget, run, switch, until, write, zero
+from tests.kernel.guest.rig import Mirror, diskulog, fails, forget, run, switch, undelay, until, write, zero
 
 _NEW = "/dev/ram3"
 
@@ -72,6 +72,7 @@ def test_a_resync_under_way_goes_on_with_the_other_log(mirror: Mirror, slow: str
             if after < mirror.region_count:
                 under_way.append(to)
         assert {*under_way} == {"diskulog", "kernel"}, "the resync was too fast to be seen under way"
+        undelay(slow)
         mirror.wait_in_sync()
     nothing_was_resynced(mirror, writer)
 

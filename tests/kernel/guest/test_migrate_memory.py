@@ -16,7 +16,7 @@ from tests.kernel.guest.moves import (
     table_of,
     writes_to,
 )
-from tests.kernel.guest.rig import Mirror, diskulog, run, until
+from tests.kernel.guest.rig import Mirror, diskulog, run, undelay, until
 
 _OTHER = {"kernel": "diskulog", "diskulog": "kernel"}
 
@@ -107,6 +107,7 @@ def test_a_resync_under_way_begins_again(in_memory: Mirror, slow: str, quick: No
             said = moved(mirror, "migrate", "--to", to)
             assert "all 64 regions will be resynced" in said
             assert "nosync" not in table_of(mirror)
+        undelay(slow)
         mirror.wait_in_sync()
     assert writer.stale(mirror.device) == []
     assert mirror.differing() == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.guest.rig import Daemon, Mirror, read, scramble, until, write
+from tests.kernel.guest.rig import Daemon, Mirror, read, scramble, undelay, until, write
 
 MODES = pytest.mark.parametrize("mode", ["integrated_flush", ""], ids=["integrated", "plain"])
 
@@ -64,13 +64,15 @@ def test_suspend_closes_the_log_and_resume_opens_it_with_nothing_to_resync(mirro
     assert mirror.differing() == []
 
 
-def test_a_suspend_in_the_middle_of_a_resync_loses_none_of_it(mirror: Mirror) -> None:
+def test_a_suspend_in_the_middle_of_a_resync_loses_none_of_it(mirror: Mirror, slow: str) -> None:
     mirror.create()
     until("the resync is under way", lambda: mirror.in_sync_count() > 3)
     mirror.suspend()
     report = mirror.compare()
+    assert 3 < report["log"]["in_sync_count"] < mirror.region_count
     mirror.resume()
     assert mirror.in_sync_count() >= report["log"]["in_sync_count"]
+    undelay(slow)
     mirror.wait_in_sync()
     assert mirror.differing() == []
 
@@ -181,7 +183,9 @@ def test_the_log_lies_on_either_sector_size(
     assert mirror.compare()["log"]["clean_count"] == mirror.region_count
 
 
-def test_the_legs_caches_are_flushed_before_clears_are_stored(mirror: Mirror, loop_file: Callable[[int], str]) -> None:
+def test_the_legs_caches_are_flushed_before_clears_are_stored(
+    mirror: Mirror, daemon: Daemon, loop_file: Callable[[int], str]
+) -> None:
     mirror.legs = [loop_file(8 << 20), loop_file(8 << 20)]
     mirror.create()
     mirror.wait_in_sync()
@@ -190,10 +194,13 @@ def test_the_legs_caches_are_flushed_before_clears_are_stored(mirror: Mirror, lo
     def flushes(leg: str) -> int:  # Documentation/block/stat.rst: the 16th number
         return int(Path(f"/sys/block/{os.path.basename(leg)}/stat").read_text().split()[15])
 
-    before = [flushes(leg) for leg in mirror.legs]
-    fd = os.open(mirror.device, os.O_WRONLY | os.O_DIRECT)
-    os.pwritev(fd, [mmap.mmap(-1, 4096)], 0)  # O_DIRECT without O_SYNC: the writer itself flushes nothing
-    assert [flushes(leg) for leg in mirror.legs] == before
+    with daemon.holding(60):
+        assert mirror.in_sync_count() == mirror.region_count  # it has reconnected
+        before = [flushes(leg) for leg in mirror.legs]
+        fd = os.open(mirror.device, os.O_WRONLY | os.O_DIRECT)
+        os.pwritev(fd, [mmap.mmap(-1, 4096)], 0)  # O_DIRECT without O_SYNC: the writer itself flushes nothing
+        assert [flushes(leg) for leg in mirror.legs] == before
+        assert mirror.inspect()["dirty"] == [[0, 1]]
     mirror.wait_clean()
     until(
         "both legs were flushed", lambda: all(flushes(leg) > old for leg, old in zip(mirror.legs, before, strict=True))

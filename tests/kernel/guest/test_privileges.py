@@ -36,9 +36,11 @@ def serve_with(daemon: Daemon, capabilities: tuple[str, ...]) -> subprocess.Pope
 def listener(*arguments: str) -> Iterator[str]:
     process = subprocess.Popen([sys.executable, "-c", _LISTEN, *arguments], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    yield process.stdout.readline().strip()
-    process.kill()
-    process.communicate()
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_four_capabilities_are_enough(mirror: Mirror, daemon: Daemon) -> None:
@@ -53,7 +55,7 @@ def test_four_capabilities_are_enough(mirror: Mirror, daemon: Daemon) -> None:
     mirror.wait_clean()
     mirror.remove()
     limited.send_signal(signal.SIGTERM)
-    assert limited.wait(30) == 0
+    assert limited.wait(60) == 0
     assert "FAILED" not in limited.stderr.read()
     limited.stderr.close()
 
@@ -91,6 +93,8 @@ def test_a_listener_that_cannot_answer_is_named(daemon: Daemon) -> None:
     with listener("nobody") as said:
         start = daemon.mark()
         daemon.start()
+        if said == "joined":
+            daemon.says("listens on netlink group 7", start)
         # kernels before 6.6 let nobody join
         assert ("listens on netlink group 7" in daemon.said(start)) == (said == "joined")
         assert said == "joined" or tuple(map(int, os.uname().release.split(".")[:2])) < (6, 6)

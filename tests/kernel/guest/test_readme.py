@@ -20,7 +20,7 @@ def test_the_walk_through_does_what_it_says(one_daemon: Daemon) -> None:
     # job control: the walk-through ends the daemon as a user would, with kill %1
     script = "set -e -m -o pipefail\n" + "\n".join(commands) + "\n"
     done = subprocess.run(
-        ["bash"], input=script, cwd=_TOP, capture_output=True, text=True, timeout=90, env=os.environ, check=False
+        ["bash"], input=script, cwd=_TOP, capture_output=True, text=True, timeout=300, env=os.environ, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "128/128 1 AA 3 disk 7:2 A" in done.stdout

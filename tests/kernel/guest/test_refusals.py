@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from diskulog import wire
+from diskulog import ondisk, wire
 from tests.kernel.guest.rig import Daemon, Mirror, fails, forget, read, run, until, write
 
 
@@ -18,6 +18,7 @@ def refused(mirror: Mirror, daemon: Daemon, table: str | None = None) -> str:
     """Check that the kernel refuses a table, and return the one line that says why."""
     start = daemon.mark()
     fails("dmsetup", "create", mirror.name, "--table", table or mirror.table())
+    daemon.says("refused", start)
     lines = [line for line in daemon.said(start).splitlines() if "refused" in line]
     assert len(lines) == 1, lines
     forget(mirror.name)
@@ -94,7 +95,7 @@ def test_a_table_that_the_kernel_refuses_after_its_ctr_leaves_nothing_behind(mir
     mirror.wait_in_sync()
     mirror.compare()
     mirror.remove()
-    assert read(mirror.log, 0, 4)
+    assert read(mirror.log, 0, 4) == ondisk.MAGIC.to_bytes(4, "little")
 
 
 def test_the_log_device_is_named_by_number_or_by_symlink(mirror: Mirror) -> None:

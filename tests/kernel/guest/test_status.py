@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from diskulog.control import client, model
 from tests.kernel.guest.rig import Daemon, Mirror, diskulog, forget, run, switch, until
 
 SOCKET = Path("/run/diskulog/control.sock")
-DELAY_MS = 30
+DELAY_MS = 150
 WRITTEN = [3, 7, 8, 9, 40]
 NOBODY = 65534
 
@@ -84,10 +85,13 @@ def test_a_mirrors_life_as_its_daemon_tells_it(mirror: Mirror, daemon: Daemon) -
     assert (found["state"], found["health"], found["resync"]) == ("live", "A", None)
     assert found["handle_errors"] is True
     assert found["in_sync_count"] == found["region_count"] == mirror.region_count
+    assert (found["held_clears"], found["failures"]) == (0, 0)
     assert (found["region_size_sectors"], found["target_length_sectors"]) == (mirror.region_size, mirror.length)
 
+    begun = time.time()
     mirror.write_some(1, WRITTEN)
     after = log_of(mirror)
+    assert begun - 1 < after["last_flush_seconds"] < time.time() + 1
     assert after["marked_regions"] >= found["marked_regions"] + len(WRITTEN)
     assert after["requests"]["IN_SYNC"] > found["requests"]["IN_SYNC"]
     assert after["flush_latency_seconds"]["count"] > found["flush_latency_seconds"]["count"]
@@ -97,11 +101,21 @@ def test_a_mirrors_life_as_its_daemon_tells_it(mirror: Mirror, daemon: Daemon) -
     mirror.wait_clean()
     until("the clears are counted", lambda: log_of(mirror)["cleared_regions"] >= found["cleared_regions"] + 5)
 
+    def held() -> int:
+        mirror.write_some(3, WRITTEN)
+        count = int(log_of(mirror)["held_clears"])
+        assert count <= len(WRITTEN)
+        return count
+
+    until("clears are held", held)
+    until("none is held", lambda: log_of(mirror)["held_clears"] == 0)
+
     os.kill(daemon.worker, signal.SIGKILL)
     until("another worker serves", lambda: status()["daemon"]["worker_restarts"] == restarts + 1)
     assert status()["daemon"]["last_worker_end"] == "signal 9"
     mirror.write_some(2, [0])
     assert log_of(mirror)["marked_regions"] > after["marked_regions"]
+    assert log_of(mirror)["failures"] == 0
 
     mirror.suspend()
     assert log_of(mirror)["state"] == "suspended"
@@ -142,6 +156,7 @@ def test_a_resync_is_watched_and_waited_for(mirror: Mirror, slow_leg: str) -> No
 
 def test_a_log_that_fails_under_a_mirror_that_does_not_handle_errors(mirror: Mirror, faulty: str) -> None:
     mirror.features = ""
+    beneath = run("dmsetup", "table", faulty).split()[3]
     mirror.create()
     mirror.wait_in_sync()
     mirror.wait_clean()
@@ -154,11 +169,22 @@ def test_a_log_that_fails_under_a_mirror_that_does_not_handle_errors(mirror: Mir
     until("the figures say so", lambda: diskulog("status", mirror.name)[0] == 1)
     found = status(mirror.name, expect=1)
     assert (found["logs"][0]["health"], found["logs"][0]["mirror"]) == ("D", mirror.name)
+    assert found["logs"][0]["failures"] > 0
     assert found["messages"][0]["severity"] == "error"
     assert "has failed, and the kernel writes on, unlogged" in found["messages"][0]["text"]
     code, said = diskulog("wait", "--synced", mirror.name)
     assert (code, said) == (1, f"diskulog: never in sync: {mirror.name}: its log has failed\n")
     assert events_until("failed", mirror.uuid)[-1] == "failed"
+
+    switch(faulty, f"0 8192 linear {beneath} 0")
+    assert log_of(mirror, expect=1)["health"] == "D"  # healed devices do not heal logs
+    mirror.suspend()
+    mirror.resume()
+    assert events_until("healed", mirror.uuid)[-1] == "healed"
+    mirror.wait_in_sync()
+    assert mirror.status().endswith(" A")
+    until("the figures say so", lambda: diskulog("status", mirror.name)[0] == 0)
+    assert log_of(mirror)["health"] == "A"
 
 
 def test_who_may_not_ask_and_when_nobody_answers(daemon: Daemon) -> None:

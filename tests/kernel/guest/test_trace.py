@@ -92,7 +92,7 @@ def test_a_whole_life_replayed_ends_in_the_very_same_log(
     there, here = bits(read(mirror.log, 0, LOG_BYTES)), bits(result.read_bytes())
     assert here[1:] == there[1:]
     times = ("created_seconds", "resumed_seconds", "closed_seconds")
-    assert all(abs(getattr(here[0], name) - getattr(there[0], name)) <= 1 for name in times)
+    assert all(abs(getattr(here[0], name) - getattr(there[0], name)) <= 10 for name in times)
     assert replace(here[0], **dict.fromkeys(times, 0)) == replace(there[0], **dict.fromkeys(times, 0))
     assert steps[-1]["requests"] > 100
     assert [step for step in steps if step.get("error")] == []
@@ -130,7 +130,7 @@ def test_a_ring_keeps_the_last_requests_and_a_daemon_starts_beside_it(
     tracer = Tracer(tmp_path, "--ring", "20")
     start = daemon.mark()
     daemon.restart()
-    assert f"process {tracer.process.pid} " in daemon.said(start)
+    daemon.says(f"process {tracer.process.pid} ", start)
     mirror.write_some(1)
     assert mirror.in_sync_count() == mirror.region_count
     header = tracer.out.read_text()

@@ -91,12 +91,13 @@ def test_a_difference_in_a_region_that_is_dirty_is_none_of_the_logs(mirror: Mirr
         mirror.remove()
 
 
-def test_regions_out_of_sync_are_skipped(mirror: Mirror) -> None:
+def test_regions_out_of_sync_are_skipped(mirror: Mirror, slow: str) -> None:
     mirror.create()
     until("the resync is under way", lambda: mirror.in_sync_count() > 3)
     mirror.suspend()
     found = verify("--mirror", mirror.name)
     assert found["compared_count"] > 0
+    assert found["out_of_sync_count"] > 0
     assert found["compared_count"] + found["out_of_sync_count"] + found["dirty_count"] == mirror.region_count
     mirror.resume()
 

@@ -3,12 +3,12 @@
 
 import os
 import signal
-import subprocess
 import time
 
 import pytest
 
-from tests.kernel.guest.rig import Daemon, Mirror, run, until, write
+from tests.kernel.guest.load import fio
+from tests.kernel.guest.rig import Daemon, Mirror, run, undelay, until, write
 
 _COMPLAINTS = ("Request timed out", "server not found", "Insufficient space")
 
@@ -39,23 +39,23 @@ def test_killed_under_writes_nothing_is_lost_resynced_or_complained_about(
     write(mirror.legs[1], mirror.region_bytes * (mirror.region_count - 1), b"\7" * 4096)  # a resync would undo it
     since = len(run("dmesg").splitlines())
     size = mirror.region_bytes * (mirror.region_count - 1)
-    job = ["fio", "--name=w", f"--filename={mirror.device}", "--rw=randwrite", "--bs=4k", "--direct=1", "--iodepth=8"]
-    job += ["--ioengine=libaio", "--time_based", "--runtime=15", f"--size={size}", "--output=/dev/null"]
-    writer = subprocess.Popen(job)
-    for _ in range(8):
-        time.sleep(0.7)  # somewhere in the writes
-        kill_worker(daemon)
-    assert writer.wait(120) == 0
+    with fio(mirror.device, str(size)) as writer:
+        for _ in range(8):
+            time.sleep(0.7)  # somewhere in the writes
+            assert writer.poll() is None
+            kill_worker(daemon)
     assert complaints(since) == []
     assert mirror.in_sync_count() == mirror.region_count
     assert mirror.differing() == [mirror.region_count - 1]
 
 
-def test_killed_in_a_resync_it_goes_on_and_ends(mirror: Mirror, daemon: Daemon) -> None:
+def test_killed_in_a_resync_it_goes_on_and_ends(mirror: Mirror, daemon: Daemon, slow: str) -> None:
     since = len(run("dmesg").splitlines())
     mirror.create()
     for _ in range(3):
         kill_worker(daemon)
+    assert mirror.in_sync_count() < mirror.region_count
+    undelay(slow)
     mirror.wait_in_sync()
     assert mirror.differing() == []
     assert complaints(since) == []
