@@ -104,6 +104,10 @@ EXPLAINED: Final[dict[str, tuple[str, str]]] = {
         "Each mark is written through a mirror that may wait for the daemon: both would wait for ever.",
         "Move the log to a device of its own ('diskulog replace-log').",
     ),
+    "same-uuid": (
+        "The daemon takes them for one: each takes the other's log away, and neither log can be believed.",
+        "Remove the one that is a copy; 'diskulog adopt --uuid NEW' gives its log a uuid of its own.",
+    ),
     "suspended": ("Whoever reads or writes it waits.", "dmsetup resume, unless somebody is just changing its table."),
     "log-failed": (
         "The log device failed a write: writes to the mirror are held, with handle_errors.",
@@ -219,6 +223,8 @@ def _mirrors(facts: Facts) -> Iterator[Message]:
     for stack in facts.stacks:
         whose = "its own mirror" if stack.below == stack.mirror else f"mirror {stack.below}"
         yield Message(ERROR, f"the log of mirror {stack.mirror} ({stack.log}) is on {whose}", "log-on-mirror")
+    for text in facts.same_uuid:
+        yield Message(ERROR, text, "same-uuid")
     for name in facts.suspended:
         yield Message(WARNING, f"mirror {name} is suspended", "suspended")
     for log in facts.failed_logs:

@@ -66,12 +66,16 @@ def assemble(entries: Iterable[Entry], wait_seconds: float, *, dry_run: bool) ->
     """
     end = time.monotonic() + wait_seconds
     there = {mirror.name: mirror for mirror in dm.mirrors()}
+    by_uuid = dm.uuids(there.values())
     names = dm.names()
     for entry in entries:
         if entry.line is None:
             yield Outcome(entry.name, State.FAILED, f"line {entry.number}: {entry.problem}")
         elif entry.name in names:
             yield _compared(entry.name, there.get(entry.name), entry.line)
+        elif entry.line.uuid in by_uuid:  # the daemon knows a log by it, and would take it from the one for the other
+            text = f"its uuid {entry.line.uuid} is that of mirror {by_uuid[entry.line.uuid]}, which is there"
+            yield Outcome(entry.name, State.FAILED, text)
         else:
             yield _made(entry.name, entry.line, end - time.monotonic(), dry_run)
 

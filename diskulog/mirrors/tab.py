@@ -4,6 +4,7 @@
 Lives here: its grammar. A line that cannot be understood spoils no other. Does not know what is done with it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,8 +36,17 @@ def parse(text: str) -> tuple[Entry, ...]:
             entry = _entry(number, words)
             if any(entry.name == other.name for other in entries):
                 entry = Entry(number, entry.name, None, "the name is there twice; the first line counts")
+            first = _of_its_uuid(entry, entries)
+            if first is not None:
+                problem = f"its uuid is that of {first.name} in line {first.number}, and each log has its own"
+                entry = Entry(number, entry.name, None, problem)
             entries.append(entry)
     return tuple(entries)
+
+
+def _of_its_uuid(entry: Entry, others: Iterable[Entry]) -> Entry | None:
+    uuid = entry.line.uuid if entry.line else None
+    return next((each for each in others if uuid is not None and each.line and each.line.uuid == uuid), None)
 
 
 def _entry(number: int, words: str) -> Entry:

@@ -137,7 +137,7 @@ def test_mirrors_their_stacks_and_their_tab(machine, monkeypatch):
     below = machine.root / "block" / "dm-2" / "slaves"
     below.mkdir()
     (below / "dm-0").symlink_to(machine.root / "block" / "dm-0")
-    (machine.root / "mirrortab").write_text("x y\nhome 0 8 mirror userspace 3 u core 8 2 8:0 0 8:1 0\n")
+    (machine.root / "mirrortab").write_text("x y\nhome 0 8 mirror userspace 3 v core 8 2 8:0 0 8:1 0\n")
     facts = collect(machine)
     assert [mirror.name for mirror in facts.mirrors] == ["bottom", "top"]
     assert facts.stacks == (Stack("top", "/dev/mapper/part", "bottom"),)
@@ -145,6 +145,22 @@ def test_mirrors_their_stacks_and_their_tab(machine, monkeypatch):
     assert [problem.partition(": ")[2] for problem in facts.mirrortab_problems] == [
         "line 1, x: is not the table line of a mirror: '<start> <length> mirror ...'",
         "line 2, home: has no handle_errors",
+    ]
+
+
+def test_mirrors_and_lines_of_one_uuid(machine):
+    machine.mirror("home", LINE, 0)
+    machine.mirror("other", LINE.replace(" u ", " v "), 1)
+    (machine.root / "mirrortab").write_text(f"home {LINE}\n")
+    facts = collect(machine)
+    assert (facts.same_uuid, facts.mirrortab_problems) == ((), ())
+    machine.mirror("copy", LINE, 2)
+    (machine.root / "mirrortab").write_text(f"home {LINE}\ncopied {LINE}\nnew {LINE.replace(' u ', ' v ')}\n")
+    facts = collect(machine)
+    assert facts.same_uuid == ("mirrors copy, home have the uuid u",)
+    assert [problem.partition(": ")[2] for problem in facts.mirrortab_problems] == [
+        "line 2, copied: its uuid is that of home in line 1, and each log has its own",
+        "line 3, new: its uuid is that of mirror other, which is there",
     ]
 
 

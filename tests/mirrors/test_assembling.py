@@ -7,6 +7,7 @@ from diskulog.mirrors.assembling import Outcome, State
 from diskulog.mirrortable import parse
 
 LINE = "0 8 mirror userspace 4 u disk /dev/l 8 2 /dev/a 0 /dev/b 0 1 handle_errors"
+OTHER = LINE.replace(" u ", " other ")
 
 
 @pytest.fixture
@@ -25,9 +26,9 @@ def assemble(text, wait=0.0, dry_run=False):
 
 
 def test_each_mirror_is_made_in_order(there):
-    found = assemble(f"one {LINE}\ntwo {LINE}\n")
+    found = assemble(f"one {LINE}\ntwo {OTHER}\n")
     assert found == [Outcome("one", State.ASSEMBLED), Outcome("two", State.ASSEMBLED)]
-    assert there.commands == [f"create one --table {LINE}", f"create two --table {LINE}"]
+    assert there.commands == [f"create one --table {LINE}", f"create two --table {OTHER}"]
     assert assembling.exit_status(found) is Exit.FINE
 
 
@@ -72,12 +73,29 @@ def test_what_is_no_mirror_is_not_touched(there):
     assert (found.state, found.text) == (State.ANOTHER, "nothing changed, and is no mirror")
 
 
+def test_a_uuid_that_a_mirror_has_that_is_there(there):
+    there.mirror("live", LINE)
+    (found,) = assemble(f"copy {LINE}\n")
+    assert (found.state, found.text) == (State.FAILED, "its uuid u is that of mirror live, which is there")
+    assert there.commands == []
+    assert assemble(f"live {LINE}\n") == [Outcome("live", State.THERE)]
+
+
+def test_a_uuid_of_an_earlier_line(there):
+    copied = LINE.replace("/dev/a", "/dev/b").replace("/dev/b", "/dev/a", 1)
+    first, second = assemble(f"one {LINE}\ncopy {copied}\n")
+    assert (first.state, second.state) == (State.ASSEMBLED, State.FAILED)
+    assert second.text == "line 2: its uuid is that of one in line 1, and each log has its own"
+    assert there.commands == [f"create one --table {LINE}"]
+
+
 def test_one_that_fails_stops_no_other(there):
     (there.state / "fail-two").write_text("device-mapper: reload ioctl on two failed: Invalid argument")
     there.gone.add("/dev/x")
     there.mirror("five", LINE.replace(" u ", " v "))
-    text = f"one {LINE}\ntwo {LINE}\nthree what\nfour {LINE.replace('/dev/a', '/dev/x')}\nfive {LINE}\nsix {LINE}\n"
-    found = assemble(text)
+    lines = {name: LINE.replace(" u ", f" {name} ") for name in ("one", "two", "four", "five", "six")}
+    lines |= {"three": "what", "four": lines["four"].replace("/dev/a", "/dev/x")}
+    found = assemble("".join(f"{name} {lines[name]}\n" for name in ("one", "two", "three", "four", "five", "six")))
     assert [outcome.state for outcome in found] == [
         State.ASSEMBLED,
         State.FAILED,

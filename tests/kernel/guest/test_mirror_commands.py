@@ -80,7 +80,7 @@ def test_a_mirror_from_its_legs_to_the_mirrortab_and_back(home: Mirror, tmp_path
     assert (code, "--keep-log" in said) == (4, True), said
     tab = tmp_path / "mirrortab"
     core = f"0 {LENGTH} mirror userspace 4 second integrated_flush core {REGION_SIZE} 2 /dev/ram3 0 /dev/ram4 0"
-    missing = home.table().replace("/dev/ram0", "/dev/none")
+    missing = home.table().replace("/dev/ram0", "/dev/none").replace(home.uuid, "gone")
     tab.write_text(f"# ours\nbroken 0 8 linear 1:0 0\ngone {missing}\n{line}\nsecond {core} 1 handle_errors\n")
     code, said = diskulog("mirror", "assemble", "--file", str(tab))
     assert (code, "home: assembled" in said, "second: assembled" in said) == (1, True, True), said
@@ -94,6 +94,39 @@ def test_a_mirror_from_its_legs_to_the_mirrortab_and_back(home: Mirror, tmp_path
     assert (code, "home: is there with another table" in said) == (4, True), said
     code, said = diskulog("mirror", "remove", "--all")
     assert (code, dm.mirrors()) == (0, ()), said
+
+
+def test_two_mirrors_with_one_uuid(home: Mirror, tmp_path: Path) -> None:
+    home.create()
+    home.wait_in_sync()
+    home.wait_clean()
+    copy = Mirror("second", ["/dev/ram3", "/dev/ram4"], "/dev/ram5", home.uuid, REGION_SIZE, LENGTH)
+    zero(copy.log)
+    for words_of in (["table"], ["mirror", "create", "second"]):
+        code, said = diskulog(*words_of, *words(copy), *(["--yes"] if len(words_of) > 1 else []))
+        assert (code, f"uuid {home.uuid}: is that of mirror home" in said) == (4, True), said
+    # a log that was copied with its uuid, beside the one that it was copied from
+    Path(copy.log).write_bytes(Path(home.log).read_bytes()[: 1 << 20])
+    kept = [*copy.legs, "--log", copy.log, "--length", str(LENGTH), "--keep-log"]
+    code, said = diskulog("mirror", "create", "second", *kept, "--yes")
+    assert (code, "is that of mirror home" in said) == (4, True), said
+
+    tab = tmp_path / "mirrortab"
+    tab.write_text(f"second {copy.table()}\n")
+    code, said = diskulog("mirror", "assemble", "--file", str(tab))
+    assert (code, "second: not assembled: its uuid" in said) == (1, True), said
+    assert "same-uuid" not in judged(0)
+    assert home.in_sync_count() == home.region_count
+
+    copy.create()  # dmsetup asks nobody
+    assert judged(1)["same-uuid"] == [f"error: mirrors home, second have the uuid {home.uuid}"]
+    assert diskulog("mirror", "remove", "second")[0] == 0
+
+    # the way out that was told
+    code, said = diskulog("adopt", copy.log, "--uuid", "copied", "--yes")
+    assert code == 0, said
+    code, said = diskulog("mirror", "create", "second", *kept, "--yes")
+    assert code == 0, said
 
 
 def test_doctor_sees_what_is_wrong_and_waits_for_nothing(home: Mirror, daemon: Daemon) -> None:
