@@ -20,6 +20,7 @@ from diskulog.mirrors.tab import Entry
 from diskulog.mirrortable import MirrorLine
 
 _POLL_SECONDS: Final = 0.2
+_NOBODY: Final = "no daemon answers; start it ('systemctl start diskulog')"
 
 
 class State(Enum):
@@ -58,8 +59,12 @@ def until(truth: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def assemble(entries: Iterable[Entry], wait_seconds: float, *, dry_run: bool) -> Iterator[Outcome]:
+def assemble(
+    entries: Iterable[Entry], wait_seconds: float, *, dry_run: bool, answered: bool = True
+) -> Iterator[Outcome]:
     """Make each mirror that is not there, in the order of the file, waiting so long in all for devices.
+
+    ``answered`` says whether there is a daemon; without one, those that need it are not tried.
 
     Raises:
         DeviceError: when dm cannot be asked which are there.
@@ -76,6 +81,8 @@ def assemble(entries: Iterable[Entry], wait_seconds: float, *, dry_run: bool) ->
         elif entry.line.uuid in by_uuid:  # the daemon knows a log by it, and would take it from the one for the other
             text = f"its uuid {entry.line.uuid} is that of mirror {by_uuid[entry.line.uuid]}, which is there"
             yield Outcome(entry.name, State.FAILED, text)
+        elif entry.line.userspace and not answered:
+            yield Outcome(entry.name, State.FAILED, _NOBODY)
         else:
             yield _made(entry.name, entry.line, end - time.monotonic(), dry_run)
 

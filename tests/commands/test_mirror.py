@@ -251,6 +251,21 @@ def test_assemble_needs_no_daemon_for_the_kernels_own_logs(run, host, tab):
     assert run("mirror", "assemble", "--file", tab)[0] == 0
 
 
+def test_assemble_without_a_daemon_makes_those_of_the_kernel(run, host, tab):
+    host.daemon(False)
+    kernels = "0 8192 mirror core 1 1024 2 /dev/a 0 /dev/b 0 1 handle_errors"
+    tab.write_text(f"one {LINE}\nthere {SECOND}\nold {kernels}\nbad\n")
+    host.mirror("there", SECOND)
+    status, out, err = run("mirror", "assemble", "--file", tab)
+    assert (status, out) == (Exit.PROBLEM, "there: is there already\nold: assembled\n")
+    assert "one: not assembled: no daemon answers; start it" in err
+    assert "bad: not assembled: line 4: " in err
+    assert host.commands == [f"create old --table {kernels}"]
+    status, out, err = run("mirror", "assemble", "--file", tab, "--dry-run")
+    assert (status, "warning: no daemon answers" in err, "one: assembled (dry run" in out) == (1, True, True)
+    assert run("mirror", "assemble", "--file", tab, "one", "bad")[0] == Exit.NO_DAEMON
+
+
 @pytest.mark.parametrize("wait", ["-1", "nan", "inf", "4000"])
 def test_assemble_with_a_wait_that_is_none(run, host, tab, wait):
     assert run("mirror", "assemble", "--file", tab, "--wait", wait)[0] == Exit.USAGE
