@@ -136,10 +136,10 @@ def same_uuid(mirrors: Sequence[Mirror]) -> Iterator[str]:
 
 
 def suspended(mirrors: Sequence[Mirror]) -> Iterator[str]:
-    """Find mirrors that are suspended."""
+    """Find suspended mirrors, those with the kernel's own log too: a migrate that was killed may leave such a one."""
     numbers = devices.mapped()
     for mirror in mirrors:
-        if mirror.userspace and devices.is_suspended(numbers.get(mirror.name, "")):
+        if devices.is_suspended(numbers.get(mirror.name, "")):
             yield mirror.name
 
 

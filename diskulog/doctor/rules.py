@@ -108,7 +108,10 @@ EXPLAINED: Final[dict[str, tuple[str, str]]] = {
         "The daemon takes them for one: each takes the other's log away, and neither log can be believed.",
         "Remove the one that is a copy; 'diskulog adopt --uuid NEW' gives its log a uuid of its own.",
     ),
-    "suspended": ("Whoever reads or writes it waits.", "dmsetup resume, unless somebody is just changing its table."),
+    "suspended": (
+        "Whoever reads or writes it waits.",
+        "Say a migrate or replace-log that was broken off again. Else dmsetup resume, if nobody is changing its table.",
+    ),
     "log-failed": (
         "The log device failed a write: writes to the mirror are held, with handle_errors.",
         "Replace the device ('diskulog replace-log'), or mend it and load the table again.",

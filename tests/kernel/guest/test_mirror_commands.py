@@ -10,6 +10,8 @@ import pytest
 
 from diskulog import transport
 from diskulog.mirrors import dm
+from diskulog.moving.plan import Step
+from tests.kernel.guest.moves import killed_behind
 from tests.kernel.guest.rig import Daemon, Mirror, diskulog, forget, run, scramble, switch, until, write, zero
 
 LENGTH, REGION_SIZE = 8192, 128
@@ -41,6 +43,19 @@ def judged(expect: int) -> dict[str, list[str]]:
     for each in json.loads(said)["findings"]:
         found.setdefault(each["name"], []).append(f"{each['severity']}: {each['text']}")
     return found
+
+
+def test_without_a_daemon_only_what_needs_none_is_assembled(home: Mirror, daemon: Daemon, tmp_path: Path) -> None:
+    core = f"0 {LENGTH} mirror core 1 {REGION_SIZE} 2 /dev/ram3 0 /dev/ram4 0 1 handle_errors"
+    tab = tmp_path / "mirrortab"
+    tab.write_text(f"home {home.table()}\nsecond {core}\n")
+    daemon.stop()
+    code, said = diskulog("mirror", "assemble", "--file", str(tab))
+    assert (code, "second: assembled" in said, "home: not assembled: no daemon" in said) == (1, True, True), said
+    assert diskulog("mirror", "assemble", "--file", str(tab), "home")[0] == 6
+    daemon.start()
+    code, said = diskulog("mirror", "assemble", "--file", str(tab))
+    assert (code, "home: assembled" in said, "second: is there already" in said) == (0, True, True), said
 
 
 def test_a_mirror_from_its_legs_to_the_mirrortab_and_back(home: Mirror, tmp_path: Path) -> None:
@@ -129,7 +144,17 @@ def test_two_mirrors_with_one_uuid(home: Mirror, tmp_path: Path) -> None:
     assert code == 0, said
 
 
-def test_doctor_sees_what_is_wrong_and_waits_for_nothing(home: Mirror, daemon: Daemon) -> None:
+def test_doctor_sees_what_a_killed_migrate_leaves(home: Mirror) -> None:
+    home.create(home.kernel_table())
+    killed_behind(Step.SUSPEND, "migrate", "home", "--to", "diskulog")
+    assert judged(0)["suspended"] == ["warning: mirror home is suspended"]
+    code, said = diskulog("doctor")
+    assert (code, "Say a migrate or replace-log that was broken off again" in said) == (0, True), said
+    code, said = diskulog("migrate", "home", "--to", "diskulog", "--yes")
+    assert (code, "suspended" in judged(0)) == (0, False), said
+
+
+def test_doctor_sees_what_is_wrong_is_wrong_and_waits_for_nothing(home: Mirror, daemon: Daemon) -> None:
     good = f"0 8192 linear {home.log} 0"
     run("dmsetup", "create", "faulty", "--table", good)
     home.log, home.features = "/dev/mapper/faulty", ""
