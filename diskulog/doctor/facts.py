@@ -87,3 +87,4 @@ class Facts:
     suspended: tuple[str, ...] = ()
     configuration_problem: str | None = None
     mirrortab_problems: tuple[str, ...] = ()
+    mirrortab_cautions: tuple[str, ...] = ()

@@ -67,6 +67,7 @@ def collect(
         suspended=tuple(suspended(mirrors)),
         configuration_problem=configuration_problem,
         mirrortab_problems=tuple(_mirrortab(tab_path or tab.DEFAULT_PATH, mirrors)),
+        mirrortab_cautions=tuple(_cautions(tab_path or tab.DEFAULT_PATH)),
     )
 
 
@@ -172,8 +173,12 @@ def _mirrortab(path: Path, mirrors: Sequence[Mirror]) -> Iterator[str]:
             yield f"{path}: line {entry.number}, {entry.name}: its uuid is that of mirror {other}, which is there"
         if entry.line is None:
             yield f"{path}: line {entry.number}, {entry.name}: {entry.problem}"
-        elif not entry.line.handles_errors:
-            yield f"{path}: line {entry.number}, {entry.name}: has no handle_errors"
+
+
+def _cautions(path: Path) -> Iterator[str]:
+    for entry in tab.parse(_text(path)):
+        for caution in tab.cautions(entry.line) if entry.line else ():
+            yield f"{path}: line {entry.number}, {entry.name}: {caution}"
 
 
 def _place(path: Path) -> Place | None:

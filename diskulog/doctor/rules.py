@@ -121,6 +121,10 @@ EXPLAINED: Final[dict[str, tuple[str, str]]] = {
         "'diskulog config check' says everything that is wrong with it.",
     ),
     "mirrortab": ("The line's mirror is not made at boot.", "Mend the line; 'diskulog mirror save' prints good ones."),
+    "mirrortab-doubtful": (
+        "The mirror is made at boot, but perhaps of other devices, or so that it suffers from the next crash.",
+        "Mend the line: 'diskulog mirror save' prints names that stay, and leaves out what speaks of the first time.",
+    ),
 }
 
 
@@ -240,6 +244,8 @@ def _files(facts: Facts) -> Iterator[Message]:
         yield Message(ERROR, facts.configuration_problem, "configuration")
     for problem in facts.mirrortab_problems:
         yield Message(WARNING, problem, "mirrortab")
+    for caution in facts.mirrortab_cautions:
+        yield Message(WARNING, caution, "mirrortab-doubtful")
 
 
 _RULES: Final[tuple[Callable[[Facts], Iterator[Message]], ...]] = (

@@ -14,7 +14,7 @@ from typing import Final
 from diskulog import ctr, sysfs
 from diskulog.errors import DiskulogError
 from diskulog.exits import Exit
-from diskulog.mirrors import devices, dm
+from diskulog.mirrors import devices, dm, tab
 from diskulog.mirrors.dm import Mirror
 from diskulog.mirrors.tab import Entry
 from diskulog.mirrortable import MirrorLine
@@ -89,7 +89,9 @@ def assemble(
 
 def _compared(name: str, live: Mirror | None, wanted: MirrorLine) -> Outcome:
     if live is not None and len(live.lines) == 1 and alike(live.line, wanted):
-        return Outcome(name, State.THERE)
+        waits = devices.is_suspended(devices.mapped().get(name, ""))
+        text = f"warning: it is suspended, and whoever uses it waits; 'dmsetup resume {name}' ends that"
+        return Outcome(name, State.THERE, text if waits else "")
     what = "; 'diskulog mirror save' prints the one that it has" if live else ", and is no mirror"
     return Outcome(name, State.ANOTHER, f"nothing changed{what}")
 
@@ -104,7 +106,8 @@ def _made(name: str, line: MirrorLine, wait_seconds: float, dry_run: bool) -> Ou
             dm.create(name, line.text())
     except DiskulogError as failure:
         return Outcome(name, State.FAILED, str(failure))
-    return Outcome(name, State.ASSEMBLED, "" if line.handles_errors else "warning: without handle_errors")
+    found = tab.cautions(line)
+    return Outcome(name, State.ASSEMBLED, f"warning: {'; '.join(found)}" if found else "")
 
 
 def missing(line: MirrorLine) -> list[str]:

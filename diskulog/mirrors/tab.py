@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The mirrortab: the mirrors of a host in a file, one a line, the name and then the table line.
 
-Lives here: its grammar. A line that cannot be understood spoils no other. Does not know what is done with it.
+Lives here: its grammar, and what is to be said of a line that can be loaded. A line that cannot be understood spoils no
+other. Does not know what is done with it.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import Final
 
 from diskulog import mirrortable
 from diskulog.exits import UsageError
-from diskulog.mirrors import wish
+from diskulog.mirrors import naming, wish
 from diskulog.mirrortable import MirrorLine
 
 DEFAULT_PATH: Final = Path("/etc/diskulog/mirrortab")
@@ -59,6 +60,17 @@ def _entry(number: int, words: str) -> Entry:
     if found.start_sectors:
         return Entry(number, name, None, "begins at another sector than 0")
     return Entry(number, name, found)
+
+
+def cautions(line: MirrorLine) -> tuple[str, ...]:
+    """Say what is better not written down, though a mirror can be made of it."""
+    named = [*(leg.device for leg in line.legs), *([line.log] if line.log else [])]
+    return (
+        *(["without handle_errors"] if not line.handles_errors else []),
+        *(["with nosync: after a crash, legs that differ may be called equal"] if "nosync" in line.options else []),
+        *(["with sync: everything is copied at each boot"] if "sync" in line.options else []),
+        *(f"{device} may be another device after a boot" for device in named if naming.unstable(device)),
+    )
 
 
 def row(name: str, saved: MirrorLine) -> str:

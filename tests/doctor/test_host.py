@@ -145,7 +145,11 @@ def test_mirrors_their_stacks_and_their_tab(machine, monkeypatch):
     assert facts.suspended == ("old", "top")  # a migrate that is killed may leave either
     assert [problem.partition(": ")[2] for problem in facts.mirrortab_problems] == [
         "line 1, x: is not the table line of a mirror: '<start> <length> mirror ...'",
-        "line 2, home: has no handle_errors",
+    ]
+    assert [caution.partition(": ")[2] for caution in facts.mirrortab_cautions] == [
+        "line 2, home: without handle_errors",
+        "line 2, home: 8:0 may be another device after a boot",
+        "line 2, home: 8:1 may be another device after a boot",
     ]
 
 

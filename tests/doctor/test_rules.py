@@ -76,6 +76,7 @@ def test_a_host_that_is_well():
         ({"failed_logs": (FailedLog("u", None),)}, "error", "log-failed", "the log of u failed"),
         ({"configuration_problem": "[x]"}, "error", "configuration", "[x]"),
         ({"mirrortab_problems": ("line 3",)}, "warning", "mirrortab", "line 3"),
+        ({"mirrortab_cautions": ("line 4",)}, "warning", "mirrortab-doubtful", "line 4"),
     ],
 )
 def test_one_thing_is_wrong(changes, severity, name, said):

@@ -128,6 +128,23 @@ def test_a_line_without_handle_errors_is_told(there):
     assert (found.state, found.text) == (State.ASSEMBLED, "warning: without handle_errors")
 
 
+def test_what_speaks_of_the_first_time_is_told(there):
+    (found,) = assemble("one 0 8 mirror core 2 8 nosync 2 /dev/a 0 8:1 0 1 handle_errors\n")
+    assert found.state is State.ASSEMBLED
+    assert found.text == (
+        "warning: with nosync: after a crash, legs that differ may be called equal; "
+        "8:1 may be another device after a boot"
+    )
+
+
+def test_one_that_is_there_and_suspended(there):
+    there.mirror("one", LINE, suspended=True)
+    (found,) = assemble(f"one {LINE}\n")
+    assert found.state is State.THERE
+    assert "it is suspended, and whoever uses it waits; 'dmsetup resume one'" in found.text
+    assert assembling.exit_status([found]) is Exit.FINE
+
+
 def test_devices_that_are_missing(host):
     line = parse(LINE.replace("/dev/a", "253:3").replace("/dev/b", "/dev/null"))
     assert assembling.missing(line) == ["253:3", "/dev/null", "/dev/l"]

@@ -39,6 +39,23 @@ def test_the_kernels_logs_have_no_uuid_in_common():
     assert all(entry.line for entry in tab.parse(f"one {core}\ntwo {core}\n"))
 
 
+def test_what_is_better_not_written_down():
+    (entry,) = tab.parse(f"home {LINE}")
+    assert tab.cautions(entry.line) == ()
+    words = LINE.replace("userspace 4", "userspace 5").replace("/dev/l 8 ", "/dev/sdc1 8 nosync ")
+    (entry,) = tab.parse(f"home {words.removesuffix(' 1 handle_errors')}")
+    assert tab.cautions(entry.line) == (
+        "without handle_errors",
+        "with nosync: after a crash, legs that differ may be called equal",
+        "/dev/sdc1 may be another device after a boot",
+    )
+    (entry,) = tab.parse("home 0 8 mirror core 2 8 sync 2 /dev/a 0 8:1 0 1 handle_errors")
+    assert tab.cautions(entry.line) == (
+        "with sync: everything is copied at each boot",
+        "8:1 may be another device after a boot",
+    )
+
+
 def test_an_empty_file():
     assert tab.parse("") == ()
 

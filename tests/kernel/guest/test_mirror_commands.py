@@ -154,7 +154,7 @@ def test_doctor_sees_what_a_killed_migrate_leaves(home: Mirror) -> None:
     assert (code, "suspended" in judged(0)) == (0, False), said
 
 
-def test_doctor_sees_what_is_wrong_is_wrong_and_waits_for_nothing(home: Mirror, daemon: Daemon) -> None:
+def test_doctor_sees_what_is_wrong_and_waits_for_nothing(home: Mirror, daemon: Daemon, tmp_path: Path) -> None:
     good = f"0 8192 linear {home.log} 0"
     run("dmsetup", "create", "faulty", "--table", good)
     home.log, home.features = "/dev/mapper/faulty", ""
@@ -164,6 +164,10 @@ def test_doctor_sees_what_is_wrong_is_wrong_and_waits_for_nothing(home: Mirror, 
     assert judged(0)["no-handle-errors"] == ["warning: mirror home has no handle_errors in its table"]
     run("dmsetup", "suspend", "home")
     assert judged(0)["suspended"] == ["warning: mirror home is suspended"]
+    tab = tmp_path / "mirrortab"
+    tab.write_text(f"home {home.table()}\n")
+    code, said = diskulog("mirror", "assemble", "--file", str(tab))
+    assert (code, "home: is there already: warning: it is suspended" in said) == (0, True), said
     run("dmsetup", "resume", "home")
 
     switch("faulty", "0 8192 error")
