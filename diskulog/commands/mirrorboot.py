@@ -30,7 +30,9 @@ Examples:
 ASSEMBLE_HELP: Final = f"""Make the mirrors that a mirrortab lists, or those that are named.
 
 A mirror that is there already with the same table is left alone; one with another table too, and the exit code is 4.
-One that cannot be made stops no other; the exit code is 1 then. Nothing is asked: what a log calls clean is not copied.
+One that cannot be made stops no other; the exit code is 1 then. While no daemon answers, those with the kernel's own
+log are made all the same; where there are none of these, nothing is done, and the exit code is 6. Nothing is asked:
+what a log calls clean is not copied.
 
 \b
 Examples:
@@ -79,12 +81,14 @@ def assemble(
         raise UsageError(f"--wait {wait}: must be from 0 to {_MAX_WAIT_SECONDS} seconds")
     path = file or tab.DEFAULT_PATH
     entries = _chosen(tab.parse(_read(path)), names or [], path)
-    if any(entry.line is not None and entry.line.userspace for entry in entries):
-        if not dry_run:
-            assembling.until(served.daemon_answers, wait)
-        mirrorcreate.need_daemon(dry_run=dry_run)
+    lines = [entry.line for entry in entries if entry.line is not None]
+    answered = True
+    if any(line.userspace for line in lines):
+        answered = dry_run or assembling.until(served.daemon_answers, wait)
+        if dry_run or all(line.userspace for line in lines):
+            mirrorcreate.need_daemon(dry_run=dry_run)
     outcomes: list[Outcome] = []
-    for outcome in assembling.assemble(entries, wait, dry_run=dry_run):
+    for outcome in assembling.assemble(entries, wait, dry_run=dry_run, answered=answered):
         outcomes.append(outcome)
         _tell(outcome, dry_run)
     raise typer.Exit(assembling.exit_status(outcomes))

@@ -65,7 +65,7 @@ def planned(wished: "Wish") -> "Plan":
     """Check a wish against the devices, and say what was chosen to standard error."""
     from diskulog.mirrors import planning, served
 
-    found = planning.plan(wished, served.by_number())
+    found = planning.plan(wished, served.by_number(), served.by_uuid())
     for note in found.notes:
         console.complain(note)
     return found

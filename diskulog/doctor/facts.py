@@ -83,6 +83,8 @@ class Facts:
     mirrors: tuple[Mirror, ...] = ()
     tables_problem: str | None = None
     stacks: tuple[Stack, ...] = ()
+    same_uuid: tuple[str, ...] = ()
     suspended: tuple[str, ...] = ()
     configuration_problem: str | None = None
     mirrortab_problems: tuple[str, ...] = ()
+    mirrortab_cautions: tuple[str, ...] = ()

@@ -63,9 +63,11 @@ def collect(
         mirrors=mirrors,
         tables_problem=tables_problem,
         stacks=tuple(stacks(mirrors)),
+        same_uuid=tuple(same_uuid(mirrors)),
         suspended=tuple(suspended(mirrors)),
         configuration_problem=configuration_problem,
-        mirrortab_problems=tuple(_mirrortab(tab_path or tab.DEFAULT_PATH)),
+        mirrortab_problems=tuple(_mirrortab(tab_path or tab.DEFAULT_PATH, mirrors)),
+        mirrortab_cautions=tuple(_cautions(tab_path or tab.DEFAULT_PATH)),
     )
 
 
@@ -125,11 +127,20 @@ def stacks(mirrors: Sequence[Mirror]) -> Iterator[Stack]:
                         yield Stack(mirror.name, naming.known_as(line.log), served[each])
 
 
+def same_uuid(mirrors: Sequence[Mirror]) -> Iterator[str]:
+    """Find mirrors whose logs have one uuid."""
+    named: dict[str, list[str]] = {}
+    for mirror in mirrors:
+        for uuid in dict.fromkeys(line.uuid for line in mirror.lines if line.uuid is not None):
+            named.setdefault(uuid, []).append(mirror.name)
+    return (f"mirrors {', '.join(names)} have the uuid {uuid}" for uuid, names in named.items() if len(names) > 1)
+
+
 def suspended(mirrors: Sequence[Mirror]) -> Iterator[str]:
-    """Find mirrors that are suspended."""
+    """Find suspended mirrors, those with the kernel's own log too: a migrate that was killed may leave such a one."""
     numbers = devices.mapped()
     for mirror in mirrors:
-        if mirror.userspace and devices.is_suspended(numbers.get(mirror.name, "")):
+        if devices.is_suspended(numbers.get(mirror.name, "")):
             yield mirror.name
 
 
@@ -154,12 +165,20 @@ def _mirrors() -> tuple[tuple[Mirror, ...], str | None]:
         return (), str(failure)
 
 
-def _mirrortab(path: Path) -> Iterator[str]:
+def _mirrortab(path: Path, mirrors: Sequence[Mirror]) -> Iterator[str]:
+    by_uuid = dm.uuids(mirrors)
     for entry in tab.parse(_text(path)):
+        other = by_uuid.get(entry.line.uuid or "", entry.name) if entry.line else entry.name
+        if other != entry.name:
+            yield f"{path}: line {entry.number}, {entry.name}: its uuid is that of mirror {other}, which is there"
         if entry.line is None:
             yield f"{path}: line {entry.number}, {entry.name}: {entry.problem}"
-        elif not entry.line.handles_errors:
-            yield f"{path}: line {entry.number}, {entry.name}: has no handle_errors"
+
+
+def _cautions(path: Path) -> Iterator[str]:
+    for entry in tab.parse(_text(path)):
+        for caution in tab.cautions(entry.line) if entry.line else ():
+            yield f"{path}: line {entry.number}, {entry.name}: {caution}"
 
 
 def _place(path: Path) -> Place | None:

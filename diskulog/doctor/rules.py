@@ -104,7 +104,14 @@ EXPLAINED: Final[dict[str, tuple[str, str]]] = {
         "Each mark is written through a mirror that may wait for the daemon: both would wait for ever.",
         "Move the log to a device of its own ('diskulog replace-log').",
     ),
-    "suspended": ("Whoever reads or writes it waits.", "dmsetup resume, unless somebody is just changing its table."),
+    "same-uuid": (
+        "The daemon takes them for one: each takes the other's log away, and neither log can be believed.",
+        "Remove the one that is a copy; 'diskulog adopt --uuid NEW' gives its log a uuid of its own.",
+    ),
+    "suspended": (
+        "Whoever reads or writes it waits.",
+        "Say a migrate or replace-log that was broken off again. Else dmsetup resume, if nobody is changing its table.",
+    ),
     "log-failed": (
         "The log device failed a write: writes to the mirror are held, with handle_errors.",
         "Replace the device ('diskulog replace-log'), or mend it and load the table again.",
@@ -114,6 +121,10 @@ EXPLAINED: Final[dict[str, tuple[str, str]]] = {
         "'diskulog config check' says everything that is wrong with it.",
     ),
     "mirrortab": ("The line's mirror is not made at boot.", "Mend the line; 'diskulog mirror save' prints good ones."),
+    "mirrortab-doubtful": (
+        "The mirror is made at boot, but perhaps of other devices, or so that it suffers from the next crash.",
+        "Mend the line: 'diskulog mirror save' prints names that stay, and leaves out what speaks of the first time.",
+    ),
 }
 
 
@@ -219,6 +230,8 @@ def _mirrors(facts: Facts) -> Iterator[Message]:
     for stack in facts.stacks:
         whose = "its own mirror" if stack.below == stack.mirror else f"mirror {stack.below}"
         yield Message(ERROR, f"the log of mirror {stack.mirror} ({stack.log}) is on {whose}", "log-on-mirror")
+    for text in facts.same_uuid:
+        yield Message(ERROR, text, "same-uuid")
     for name in facts.suspended:
         yield Message(WARNING, f"mirror {name} is suspended", "suspended")
     for log in facts.failed_logs:
@@ -231,6 +244,8 @@ def _files(facts: Facts) -> Iterator[Message]:
         yield Message(ERROR, facts.configuration_problem, "configuration")
     for problem in facts.mirrortab_problems:
         yield Message(WARNING, problem, "mirrortab")
+    for caution in facts.mirrortab_cautions:
+        yield Message(WARNING, caution, "mirrortab-doubtful")
 
 
 _RULES: Final[tuple[Callable[[Facts], Iterator[Message]], ...]] = (

@@ -14,12 +14,13 @@ from typing import Final
 from diskulog import ctr, sysfs
 from diskulog.errors import DiskulogError
 from diskulog.exits import Exit
-from diskulog.mirrors import devices, dm
+from diskulog.mirrors import devices, dm, tab
 from diskulog.mirrors.dm import Mirror
 from diskulog.mirrors.tab import Entry
 from diskulog.mirrortable import MirrorLine
 
 _POLL_SECONDS: Final = 0.2
+_NOBODY: Final = "no daemon answers; start it ('systemctl start diskulog')"
 
 
 class State(Enum):
@@ -58,27 +59,39 @@ def until(truth: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def assemble(entries: Iterable[Entry], wait_seconds: float, *, dry_run: bool) -> Iterator[Outcome]:
+def assemble(
+    entries: Iterable[Entry], wait_seconds: float, *, dry_run: bool, answered: bool = True
+) -> Iterator[Outcome]:
     """Make each mirror that is not there, in the order of the file, waiting so long in all for devices.
+
+    ``answered`` says whether there is a daemon; without one, those that need it are not tried.
 
     Raises:
         DeviceError: when dm cannot be asked which are there.
     """
     end = time.monotonic() + wait_seconds
     there = {mirror.name: mirror for mirror in dm.mirrors()}
+    by_uuid = dm.uuids(there.values())
     names = dm.names()
     for entry in entries:
         if entry.line is None:
             yield Outcome(entry.name, State.FAILED, f"line {entry.number}: {entry.problem}")
         elif entry.name in names:
             yield _compared(entry.name, there.get(entry.name), entry.line)
+        elif entry.line.uuid in by_uuid:  # the daemon knows a log by it, and would take it from the one for the other
+            text = f"its uuid {entry.line.uuid} is that of mirror {by_uuid[entry.line.uuid]}, which is there"
+            yield Outcome(entry.name, State.FAILED, text)
+        elif entry.line.userspace and not answered:
+            yield Outcome(entry.name, State.FAILED, _NOBODY)
         else:
             yield _made(entry.name, entry.line, end - time.monotonic(), dry_run)
 
 
 def _compared(name: str, live: Mirror | None, wanted: MirrorLine) -> Outcome:
     if live is not None and len(live.lines) == 1 and alike(live.line, wanted):
-        return Outcome(name, State.THERE)
+        waits = devices.is_suspended(devices.mapped().get(name, ""))
+        text = f"warning: it is suspended, and whoever uses it waits; 'dmsetup resume {name}' ends that"
+        return Outcome(name, State.THERE, text if waits else "")
     what = "; 'diskulog mirror save' prints the one that it has" if live else ", and is no mirror"
     return Outcome(name, State.ANOTHER, f"nothing changed{what}")
 
@@ -93,7 +106,8 @@ def _made(name: str, line: MirrorLine, wait_seconds: float, dry_run: bool) -> Ou
             dm.create(name, line.text())
     except DiskulogError as failure:
         return Outcome(name, State.FAILED, str(failure))
-    return Outcome(name, State.ASSEMBLED, "" if line.handles_errors else "warning: without handle_errors")
+    found = tab.cautions(line)
+    return Outcome(name, State.ASSEMBLED, f"warning: {'; '.join(found)}" if found else "")
 
 
 def missing(line: MirrorLine) -> list[str]:

@@ -5,7 +5,7 @@ Lives here: what ``dmsetup`` is asked for and told, the words of its refusals. D
 should be created.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from diskulog import dmsetup, mirrortable
@@ -43,6 +43,11 @@ def mirrors() -> tuple[Mirror, ...]:
     for name, line in mirrortable.named(dmsetup.mirror_tables()):
         found.setdefault(name, []).append(line)
     return tuple(Mirror(name, tuple(lines)) for name, lines in sorted(found.items()))
+
+
+def uuids(found: Iterable[Mirror]) -> dict[str, str]:
+    """Return the name of a mirror for each uuid that a log in user space has."""
+    return {line.uuid: each.name for each in found for line in each.lines if line.uuid is not None}
 
 
 def mirror(name: str) -> Mirror:

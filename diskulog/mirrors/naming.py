@@ -13,9 +13,14 @@ from diskulog.mirrors import devices
 
 MAPPED: Final = Path("/dev/mapper")
 # the first folder with a link to the device names it; what the hardware or a partition table says stays over a boot
-LINKS: Final = tuple(Path("/dev/disk") / word for word in ("by-id", "by-partuuid", "by-uuid", "by-path"))
-# sda, vdb1, nvme0n1, loop3, dm-4: given in the order of discovery
-_UNSTABLE: Final = re.compile(r"/dev/(sd|vd|xvd|hd|nvme|mmcblk|loop|ram|sr|dm-|md|nbd|zram)[a-z0-9]*")
+LINKS: Final = tuple(Path("/dev/disk") / word for word in ("by-id", "by-partuuid", "by-path"))
+# sda, vdb1, nvme0n1, loop3, dm-4, 253:2: given in the order of discovery
+_NUMBERED: Final = re.compile(
+    r"/dev/(sd|vd|xvd|hd|nvme|mmcblk|loop|ram|sr|dm-|md|nbd|zram|bcache|rbd|pmem|dasd|drbd)[a-z0-9.]*"
+    r"|/dev/(block|disk/by-diskseq)/.*"
+)
+# what such a link names lies on every leg and on the mirror itself
+_OF_CONTENT: Final = re.compile(r"/dev/disk/(by-uuid/|by-label/|by-id/lvm-pv-uuid-).*")
 
 
 def known_as(device: str) -> str:
@@ -39,11 +44,11 @@ def lasting(device: str) -> str:
         except OSError:
             continue
         for link in links:
-            if devices.resolved(str(link)) == number:
+            if not _OF_CONTENT.fullmatch(str(link)) and devices.resolved(str(link)) == number:
                 return str(link)
     return name
 
 
 def unstable(name: str) -> bool:
     """Tell whether a path may name another device after a boot."""
-    return not name.startswith("/") or _UNSTABLE.fullmatch(name) is not None
+    return not name.startswith("/") or any(each.fullmatch(name) for each in (_NUMBERED, _OF_CONTENT))

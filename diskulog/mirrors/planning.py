@@ -7,6 +7,7 @@ Lives here: the rules, the notes for the administrator. Nothing is written; the 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from diskulog import ctr, ondisk, verdict
@@ -30,6 +31,8 @@ _WAYS_OUT: Final = {
     Dialect.DISKULOG: _KEEP,
     Dialect.DAMAGED: "'diskulog repair' makes a log of it; or zero it with dd",
 }
+
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,14 @@ class _From(Through):
         return self.source.read(self.start_bytes + offset_bytes, length_bytes)
 
 
-def plan(wished: Wish, served: Mapping[str, str]) -> Plan:
+def plan(wished: Wish, served: Mapping[str, str], by_uuid: Mapping[str, str] = _NONE) -> Plan:
     """Check a wish against the devices; ``served`` names the mirrors whose log is in user space, by their number.
+
+    ``by_uuid`` names them by the uuid of their log.
 
     Raises:
         UsageError: for what no mirror can be.
-        RefusedError: for devices that cannot be its legs or its log, with the way out.
+        RefusedError: for devices that cannot be its legs or its log, or another's uuid, with the way out.
         DeviceError: when one cannot be read.
     """
     wish.check(wished)
@@ -80,6 +85,7 @@ def plan(wished: Wish, served: Mapping[str, str]) -> Plan:
         everything = [*found, *([log.device] if log else [])]
         _refuse_stacks(everything, served)
         line, notes = _line(wished, found, log)
+        _refuse_the_uuid_of(by_uuid.get(line.uuid or ""), line, log)
         if log:
             notes += _judge_log(wished, line, log)
         on_legs = [
@@ -113,6 +119,13 @@ def _refuse_stacks(found: Sequence[Device], served: Mapping[str, str]) -> None:
         for other in found:
             if other.number in each.below:
                 raise RefusedError(each.name, f"is a part of {other.name}", "name devices that do not overlap")
+
+
+def _refuse_the_uuid_of(other: str | None, line: MirrorLine, log: _Log | None) -> None:
+    # the daemon knows a log by it: each of the two would take the other's log away, again and again
+    if other is not None:
+        renames = "" if log is None else f"; 'diskulog adopt --uuid NEW {log.device.name}' gives it to a copied log"
+        raise RefusedError(f"uuid {line.uuid}", f"is that of mirror {other}", f"give another with --uuid{renames}")
 
 
 def _line(wished: Wish, legs: Sequence[Device], log: _Log | None) -> tuple[MirrorLine, list[str]]:

@@ -9,6 +9,7 @@ import errno as errnos
 from diskulog import neighbours
 from diskulog.errors import DeviceError
 from diskulog.mirrors import devices, dm
+from diskulog.mirrors.dm import Mirror
 
 
 def by_number() -> dict[str, str]:
@@ -17,14 +18,26 @@ def by_number() -> dict[str, str]:
     Raises:
         DeviceError: when dm does not say.
     """
+    numbers = devices.mapped()
+    return {numbers[each.name]: each.name for each in _mirrors() if each.userspace and each.name in numbers}
+
+
+def by_uuid() -> dict[str, str]:
+    """Return their names by the uuid of their log; none without device mapper.
+
+    Raises:
+        DeviceError: when dm does not say.
+    """
+    return dm.uuids(_mirrors())
+
+
+def _mirrors() -> tuple[Mirror, ...]:
     try:
-        served = [mirror.name for mirror in dm.mirrors() if mirror.userspace]
+        return dm.mirrors()
     except DeviceError as cause:
         if cause.errno not in (errnos.ENOENT, errnos.ENODEV):
             raise
-        return {}
-    numbers = devices.mapped()
-    return {numbers[name]: name for name in served if name in numbers}
+        return ()
 
 
 def daemon_answers() -> bool:

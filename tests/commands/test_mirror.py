@@ -9,6 +9,7 @@ from diskulog.exits import Exit
 from diskulog.mirrors import assembling
 
 LINE = "0 8192 mirror userspace 5 u integrated_flush disk /dev/l 1024 2 /dev/a 0 /dev/b 0 1 handle_errors"
+SECOND = LINE.replace(" u ", " second ")
 WORDS = ("/dev/a", "/dev/b", "--log", "/dev/l", "--uuid", "u")
 
 
@@ -85,6 +86,16 @@ def test_create_that_the_kernel_refuses(run, host):
     status, _, err = run("mirror", "create", "home", *WORDS, "--yes")
     assert status == Exit.REFUSED
     assert "home: dmsetup: device-mapper: reload ioctl on home failed: Invalid argument; dmesg, and" in err
+
+
+def test_create_with_the_uuid_of_another(run, host):
+    host.mirror("first", LINE.replace("/dev/a", "8:8").replace("/dev/b", "8:9"))
+    for words in (("mirror", "create", "home", *WORDS, "--yes"), ("table", *WORDS)):
+        status, out, err = run(*words)
+        assert (status, out) == (Exit.REFUSED, "")
+        assert "uuid u: is that of mirror first; give another with --uuid" in err
+        assert "'diskulog adopt --uuid NEW /dev/l' gives it to a copied log" in err
+    assert host.commands == []
 
 
 # list
@@ -189,7 +200,7 @@ def test_save_what_is_not_there(run, host):
 def tab(tmp_path, host, monkeypatch):
     monkeypatch.setattr(assembling, "_is_there", lambda _: True)
     file = tmp_path / "mirrortab"
-    file.write_text(f"# ours\none {LINE}\ntwo {LINE}\n")
+    file.write_text(f"# ours\none {LINE}\ntwo {SECOND}\n")
     return file
 
 
@@ -213,7 +224,7 @@ def test_assemble_that_fails_and_that_finds_another(run, host, tab):
     assert (status, out) == (Exit.REFUSED, "one: assembled\n")
     assert "two: is there with another table" in err
     (host.state / "fail-three").write_text("what")
-    tab.write_text(tab.read_text() + f"three {LINE}\n")
+    tab.write_text(tab.read_text() + f"three {LINE.replace(' u ', ' third ')}\n")
     status, out, err = run("mirror", "assemble", "--file", tab)
     assert (status, out) == (Exit.PROBLEM, "one: is there already\n")
     assert "three: not assembled: three: dmsetup: what" in err
@@ -238,6 +249,21 @@ def test_assemble_needs_no_daemon_for_the_kernels_own_logs(run, host, tab):
     host.daemon(False)
     tab.write_text("old 0 8192 mirror core 1 1024 2 /dev/a 0 /dev/b 0 1 handle_errors\n")
     assert run("mirror", "assemble", "--file", tab)[0] == 0
+
+
+def test_assemble_without_a_daemon_makes_those_of_the_kernel(run, host, tab):
+    host.daemon(False)
+    kernels = "0 8192 mirror core 1 1024 2 /dev/a 0 /dev/b 0 1 handle_errors"
+    tab.write_text(f"one {LINE}\nthere {SECOND}\nold {kernels}\nbad\n")
+    host.mirror("there", SECOND)
+    status, out, err = run("mirror", "assemble", "--file", tab)
+    assert (status, out) == (Exit.PROBLEM, "there: is there already\nold: assembled\n")
+    assert "one: not assembled: no daemon answers; start it" in err
+    assert "bad: not assembled: line 4: " in err
+    assert host.commands == [f"create old --table {kernels}"]
+    status, out, err = run("mirror", "assemble", "--file", tab, "--dry-run")
+    assert (status, "warning: no daemon answers" in err, "one: assembled (dry run" in out) == (1, True, True)
+    assert run("mirror", "assemble", "--file", tab, "one", "bad")[0] == Exit.NO_DAEMON
 
 
 @pytest.mark.parametrize("wait", ["-1", "nan", "inf", "4000"])

@@ -133,18 +133,39 @@ def test_without_a_daemon_nobody_is_asked(machine, monkeypatch):
 def test_mirrors_their_stacks_and_their_tab(machine, monkeypatch):
     machine.mirror("bottom", LINE, 0)
     machine.mirror("top", LINE.replace("/dev/l", "253:2"), 1, suspended=True)
+    machine.mirror("old", "0 8 mirror disk 2 8:7 8 2 8:0 0 8:1 0", 3, suspended=True)
     machine.mapped("part", 2)
     below = machine.root / "block" / "dm-2" / "slaves"
     below.mkdir()
     (below / "dm-0").symlink_to(machine.root / "block" / "dm-0")
-    (machine.root / "mirrortab").write_text("x y\nhome 0 8 mirror userspace 3 u core 8 2 8:0 0 8:1 0\n")
+    (machine.root / "mirrortab").write_text("x y\nhome 0 8 mirror userspace 3 v core 8 2 8:0 0 8:1 0\n")
     facts = collect(machine)
-    assert [mirror.name for mirror in facts.mirrors] == ["bottom", "top"]
+    assert [mirror.name for mirror in facts.mirrors] == ["bottom", "old", "top"]
     assert facts.stacks == (Stack("top", "/dev/mapper/part", "bottom"),)
-    assert facts.suspended == ("top",)
+    assert facts.suspended == ("old", "top")  # a migrate that is killed may leave either
     assert [problem.partition(": ")[2] for problem in facts.mirrortab_problems] == [
         "line 1, x: is not the table line of a mirror: '<start> <length> mirror ...'",
-        "line 2, home: has no handle_errors",
+    ]
+    assert [caution.partition(": ")[2] for caution in facts.mirrortab_cautions] == [
+        "line 2, home: without handle_errors",
+        "line 2, home: 8:0 may be another device after a boot",
+        "line 2, home: 8:1 may be another device after a boot",
+    ]
+
+
+def test_mirrors_and_lines_of_one_uuid(machine):
+    machine.mirror("home", LINE, 0)
+    machine.mirror("other", LINE.replace(" u ", " v "), 1)
+    (machine.root / "mirrortab").write_text(f"home {LINE}\n")
+    facts = collect(machine)
+    assert (facts.same_uuid, facts.mirrortab_problems) == ((), ())
+    machine.mirror("copy", LINE, 2)
+    (machine.root / "mirrortab").write_text(f"home {LINE}\ncopied {LINE}\nnew {LINE.replace(' u ', ' v ')}\n")
+    facts = collect(machine)
+    assert facts.same_uuid == ("mirrors copy, home have the uuid u",)
+    assert [problem.partition(": ")[2] for problem in facts.mirrortab_problems] == [
+        "line 2, copied: its uuid is that of home in line 1, and each log has its own",
+        "line 3, new: its uuid is that of mirror other, which is there",
     ]
 
 

@@ -70,11 +70,13 @@ def test_a_host_that_is_well():
         ),
         ({"stacks": (Stack("home", "/dev/x", "home"),)}, "error", "log-on-mirror", "is on its own mirror"),
         ({"stacks": (Stack("home", "/dev/x", "other"),)}, "error", "log-on-mirror", "is on mirror other"),
+        ({"same_uuid": ("mirrors a, b have the uuid u",)}, "error", "same-uuid", "a, b"),
         ({"suspended": ("home",)}, "warning", "suspended", "home"),
         ({"failed_logs": (FailedLog("u", "7:2"),)}, "error", "log-failed", "the log of u on 7:2 failed"),
         ({"failed_logs": (FailedLog("u", None),)}, "error", "log-failed", "the log of u failed"),
         ({"configuration_problem": "[x]"}, "error", "configuration", "[x]"),
         ({"mirrortab_problems": ("line 3",)}, "warning", "mirrortab", "line 3"),
+        ({"mirrortab_cautions": ("line 4",)}, "warning", "mirrortab-doubtful", "line 4"),
     ],
 )
 def test_one_thing_is_wrong(changes, severity, name, said):

@@ -117,6 +117,12 @@ class TestHook:
         assert {"dev", "proc", "sys", "run"} <= {path.name for path in tree.iterdir()}
         assert any(path.name.startswith("libgcc_s.so") for path in tree.rglob("*"))
 
+    def test_a_last_line_without_its_end_counts(self, root):
+        root.write("/etc/diskulog/mirrortab", f"other {TABLE}\nroot {TABLE}")
+        assert self.run(root) == (0, [])
+        (tables,) = (root.place / "dest/diskulog").rglob("mirrortab")
+        assert tables.read_text() == f"root {TABLE}\n"
+
     def test_a_configuration_goes_along(self, root):
         root.write("/etc/diskulog/diskulog.toml", "[clears]\n")
         assert self.run(root) == (0, [])

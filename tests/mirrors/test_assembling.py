@@ -7,6 +7,7 @@ from diskulog.mirrors.assembling import Outcome, State
 from diskulog.mirrortable import parse
 
 LINE = "0 8 mirror userspace 4 u disk /dev/l 8 2 /dev/a 0 /dev/b 0 1 handle_errors"
+OTHER = LINE.replace(" u ", " other ")
 
 
 @pytest.fixture
@@ -25,9 +26,9 @@ def assemble(text, wait=0.0, dry_run=False):
 
 
 def test_each_mirror_is_made_in_order(there):
-    found = assemble(f"one {LINE}\ntwo {LINE}\n")
+    found = assemble(f"one {LINE}\ntwo {OTHER}\n")
     assert found == [Outcome("one", State.ASSEMBLED), Outcome("two", State.ASSEMBLED)]
-    assert there.commands == [f"create one --table {LINE}", f"create two --table {LINE}"]
+    assert there.commands == [f"create one --table {LINE}", f"create two --table {OTHER}"]
     assert assembling.exit_status(found) is Exit.FINE
 
 
@@ -72,12 +73,29 @@ def test_what_is_no_mirror_is_not_touched(there):
     assert (found.state, found.text) == (State.ANOTHER, "nothing changed, and is no mirror")
 
 
+def test_a_uuid_that_a_mirror_has_that_is_there(there):
+    there.mirror("live", LINE)
+    (found,) = assemble(f"copy {LINE}\n")
+    assert (found.state, found.text) == (State.FAILED, "its uuid u is that of mirror live, which is there")
+    assert there.commands == []
+    assert assemble(f"live {LINE}\n") == [Outcome("live", State.THERE)]
+
+
+def test_a_uuid_of_an_earlier_line(there):
+    copied = LINE.replace("/dev/a", "/dev/b").replace("/dev/b", "/dev/a", 1)
+    first, second = assemble(f"one {LINE}\ncopy {copied}\n")
+    assert (first.state, second.state) == (State.ASSEMBLED, State.FAILED)
+    assert second.text == "line 2: its uuid is that of one in line 1, and each log has its own"
+    assert there.commands == [f"create one --table {LINE}"]
+
+
 def test_one_that_fails_stops_no_other(there):
     (there.state / "fail-two").write_text("device-mapper: reload ioctl on two failed: Invalid argument")
     there.gone.add("/dev/x")
     there.mirror("five", LINE.replace(" u ", " v "))
-    text = f"one {LINE}\ntwo {LINE}\nthree what\nfour {LINE.replace('/dev/a', '/dev/x')}\nfive {LINE}\nsix {LINE}\n"
-    found = assemble(text)
+    lines = {name: LINE.replace(" u ", f" {name} ") for name in ("one", "two", "four", "five", "six")}
+    lines |= {"three": "what", "four": lines["four"].replace("/dev/a", "/dev/x")}
+    found = assemble("".join(f"{name} {lines[name]}\n" for name in ("one", "two", "three", "four", "five", "six")))
     assert [outcome.state for outcome in found] == [
         State.ASSEMBLED,
         State.FAILED,
@@ -108,6 +126,23 @@ def test_a_device_that_comes_late_is_waited_for(there, monkeypatch):
 def test_a_line_without_handle_errors_is_told(there):
     (found,) = assemble(f"one {LINE.replace(' 1 handle_errors', '')}\n")
     assert (found.state, found.text) == (State.ASSEMBLED, "warning: without handle_errors")
+
+
+def test_what_speaks_of_the_first_time_is_told(there):
+    (found,) = assemble("one 0 8 mirror core 2 8 nosync 2 /dev/a 0 8:1 0 1 handle_errors\n")
+    assert found.state is State.ASSEMBLED
+    assert found.text == (
+        "warning: with nosync: after a crash, legs that differ may be called equal; "
+        "8:1 may be another device after a boot"
+    )
+
+
+def test_one_that_is_there_and_suspended(there):
+    there.mirror("one", LINE, suspended=True)
+    (found,) = assemble(f"one {LINE}\n")
+    assert found.state is State.THERE
+    assert "it is suspended, and whoever uses it waits; 'dmsetup resume one'" in found.text
+    assert assembling.exit_status([found]) is Exit.FINE
 
 
 def test_devices_that_are_missing(host):

@@ -10,6 +10,8 @@ import pytest
 
 from diskulog import transport
 from diskulog.mirrors import dm
+from diskulog.moving.plan import Step
+from tests.kernel.guest.moves import killed_behind
 from tests.kernel.guest.rig import Daemon, Mirror, diskulog, forget, run, scramble, switch, until, write, zero
 
 LENGTH, REGION_SIZE = 8192, 128
@@ -41,6 +43,19 @@ def judged(expect: int) -> dict[str, list[str]]:
     for each in json.loads(said)["findings"]:
         found.setdefault(each["name"], []).append(f"{each['severity']}: {each['text']}")
     return found
+
+
+def test_without_a_daemon_only_what_needs_none_is_assembled(home: Mirror, daemon: Daemon, tmp_path: Path) -> None:
+    core = f"0 {LENGTH} mirror core 1 {REGION_SIZE} 2 /dev/ram3 0 /dev/ram4 0 1 handle_errors"
+    tab = tmp_path / "mirrortab"
+    tab.write_text(f"home {home.table()}\nsecond {core}\n")
+    daemon.stop()
+    code, said = diskulog("mirror", "assemble", "--file", str(tab))
+    assert (code, "second: assembled" in said, "home: not assembled: no daemon" in said) == (1, True, True), said
+    assert diskulog("mirror", "assemble", "--file", str(tab), "home")[0] == 6
+    daemon.start()
+    code, said = diskulog("mirror", "assemble", "--file", str(tab))
+    assert (code, "home: assembled" in said, "second: is there already" in said) == (0, True, True), said
 
 
 def test_a_mirror_from_its_legs_to_the_mirrortab_and_back(home: Mirror, tmp_path: Path) -> None:
@@ -80,7 +95,7 @@ def test_a_mirror_from_its_legs_to_the_mirrortab_and_back(home: Mirror, tmp_path
     assert (code, "--keep-log" in said) == (4, True), said
     tab = tmp_path / "mirrortab"
     core = f"0 {LENGTH} mirror userspace 4 second integrated_flush core {REGION_SIZE} 2 /dev/ram3 0 /dev/ram4 0"
-    missing = home.table().replace("/dev/ram0", "/dev/none")
+    missing = home.table().replace("/dev/ram0", "/dev/none").replace(home.uuid, "gone")
     tab.write_text(f"# ours\nbroken 0 8 linear 1:0 0\ngone {missing}\n{line}\nsecond {core} 1 handle_errors\n")
     code, said = diskulog("mirror", "assemble", "--file", str(tab))
     assert (code, "home: assembled" in said, "second: assembled" in said) == (1, True, True), said
@@ -96,7 +111,50 @@ def test_a_mirror_from_its_legs_to_the_mirrortab_and_back(home: Mirror, tmp_path
     assert (code, dm.mirrors()) == (0, ()), said
 
 
-def test_doctor_sees_what_is_wrong_and_waits_for_nothing(home: Mirror, daemon: Daemon) -> None:
+def test_two_mirrors_with_one_uuid(home: Mirror, tmp_path: Path) -> None:
+    home.create()
+    home.wait_in_sync()
+    home.wait_clean()
+    copy = Mirror("second", ["/dev/ram3", "/dev/ram4"], "/dev/ram5", home.uuid, REGION_SIZE, LENGTH)
+    zero(copy.log)
+    for words_of in (["table"], ["mirror", "create", "second"]):
+        code, said = diskulog(*words_of, *words(copy), *(["--yes"] if len(words_of) > 1 else []))
+        assert (code, f"uuid {home.uuid}: is that of mirror home" in said) == (4, True), said
+    # a log that was copied with its uuid, beside the one that it was copied from
+    Path(copy.log).write_bytes(Path(home.log).read_bytes()[: 1 << 20])
+    kept = [*copy.legs, "--log", copy.log, "--length", str(LENGTH), "--keep-log"]
+    code, said = diskulog("mirror", "create", "second", *kept, "--yes")
+    assert (code, "is that of mirror home" in said) == (4, True), said
+
+    tab = tmp_path / "mirrortab"
+    tab.write_text(f"second {copy.table()}\n")
+    code, said = diskulog("mirror", "assemble", "--file", str(tab))
+    assert (code, "second: not assembled: its uuid" in said) == (1, True), said
+    assert "same-uuid" not in judged(0)
+    assert home.in_sync_count() == home.region_count
+
+    copy.create()  # dmsetup asks nobody
+    assert judged(1)["same-uuid"] == [f"error: mirrors home, second have the uuid {home.uuid}"]
+    assert diskulog("mirror", "remove", "second")[0] == 0
+
+    # the way out that was told
+    code, said = diskulog("adopt", copy.log, "--uuid", "copied", "--yes")
+    assert code == 0, said
+    code, said = diskulog("mirror", "create", "second", *kept, "--yes")
+    assert code == 0, said
+
+
+def test_doctor_sees_what_a_killed_migrate_leaves(home: Mirror) -> None:
+    home.create(home.kernel_table())
+    killed_behind(Step.SUSPEND, "migrate", "home", "--to", "diskulog")
+    assert judged(0)["suspended"] == ["warning: mirror home is suspended"]
+    code, said = diskulog("doctor")
+    assert (code, "Say a migrate or replace-log that was broken off again" in said) == (0, True), said
+    code, said = diskulog("migrate", "home", "--to", "diskulog", "--yes")
+    assert (code, "suspended" in judged(0)) == (0, False), said
+
+
+def test_doctor_sees_what_is_wrong_and_waits_for_nothing(home: Mirror, daemon: Daemon, tmp_path: Path) -> None:
     good = f"0 8192 linear {home.log} 0"
     run("dmsetup", "create", "faulty", "--table", good)
     home.log, home.features = "/dev/mapper/faulty", ""
@@ -106,6 +164,10 @@ def test_doctor_sees_what_is_wrong_and_waits_for_nothing(home: Mirror, daemon: D
     assert judged(0)["no-handle-errors"] == ["warning: mirror home has no handle_errors in its table"]
     run("dmsetup", "suspend", "home")
     assert judged(0)["suspended"] == ["warning: mirror home is suspended"]
+    tab = tmp_path / "mirrortab"
+    tab.write_text(f"home {home.table()}\n")
+    code, said = diskulog("mirror", "assemble", "--file", str(tab))
+    assert (code, "home: is there already: warning: it is suspended" in said) == (0, True), said
     run("dmsetup", "resume", "home")
 
     switch("faulty", "0 8192 error")
