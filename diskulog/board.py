@@ -20,6 +20,7 @@ OVERRUNS: Final = 2
 FOREIGN: Final = 3
 UNREADABLE: Final = 4
 _NEXT_EVENT: Final = 5  # the number of the next event; the first has 1
+UNSENT: Final = 6
 _HEAD_WORDS: Final = 16
 
 _NAMES: Final = struct.Struct("=Q129s32s32s15x")  # luid, uuid, device, type word; 0 as the luid: a slot that is free

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from diskulog import ondisk, process
-from diskulog.board import FOREIGN, HEARTBEAT, OVERRUNS, UNREADABLE, WRITTEN_US, Board
+from diskulog.board import FOREIGN, HEARTBEAT, OVERRUNS, UNREADABLE, UNSENT, WRITTEN_US, Board
 from diskulog.clears import ClearPolicy
 from diskulog.config import Config
 from diskulog.corestore import CoreStore
@@ -72,6 +72,7 @@ class Daemon:
         world = World({}, open_store, keep, policy, time.monotonic, alone, shown=self._publisher)
         self._world = world
         self._server = Server(world, self._transport.send, self._lanes.submit, self._lanes.retire)
+        self._read_words()
         self._hot_path = HotPath(world.known, self._server.holding, transport.buffer)
         self._stopping = False
         self._look_seconds = 0.0  # monotonic; when timers are looked at again
@@ -148,13 +149,16 @@ class Daemon:
         self._look_seconds = now + tick
         self._transport.wait_at_most(tick)
 
+    def _read_words(self) -> None:
+        # the last worker's: they count since the daemon began
+        words, transport = self._board.words, self._transport
+        transport.overruns, transport.unsent, transport.foreign = words[OVERRUNS], words[UNSENT], words[FOREIGN]
+        self._server.unreadable = words[UNREADABLE]
+
     def _write_words(self) -> None:
         words, transport = self._board.words, self._transport
-        words[OVERRUNS], words[FOREIGN], words[UNREADABLE] = (
-            transport.overruns,
-            transport.foreign,
-            self._server.unreadable,
-        )
+        words[OVERRUNS], words[UNSENT], words[FOREIGN] = transport.overruns, transport.unsent, transport.foreign
+        words[UNREADABLE] = self._server.unreadable
         words[WRITTEN_US] = int(time.time() * 1e6)
 
     def _apply(self) -> None:

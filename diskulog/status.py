@@ -10,7 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from diskulog import __version__, figures
-from diskulog.board import FOREIGN, HEARTBEAT, MAX_EVENTS, OVERRUNS, UNREADABLE, WRITTEN_US, Board, Event, Names
+from diskulog.board import (
+    FOREIGN,
+    HEARTBEAT,
+    MAX_EVENTS,
+    OVERRUNS,
+    UNREADABLE,
+    UNSENT,
+    WRITTEN_US,
+    Board,
+    Event,
+    Names,
+)
 from diskulog.publish import KINDS, RESTARTED
 from diskulog.wire import RequestType
 
@@ -67,6 +78,7 @@ class Answers:
             "age_seconds": round(max(clock - written / _SECOND_US, 0.0), 3) if written else None,
             "turns": words[HEARTBEAT],
             "overruns": words[OVERRUNS],
+            "unsent_replies": words[UNSENT],
             "foreign_datagrams": words[FOREIGN],
             "unreadable_requests": words[UNREADABLE],
             "netlink_port": about.port,

@@ -68,6 +68,7 @@ class Transport:
         self.overruns = 0
         self.drained = False  # whether the last ``receive`` found the buffer empty
         self.foreign = 0
+        self.unsent = 0
 
     @property
     def buffer(self) -> memoryview:
@@ -158,6 +159,7 @@ class Transport:
 
     def _not_sent(self, error: OSError) -> None:
         # nothing is lost: the kernel asks again after 15 s
+        self.unsent += 1
         self._complain.say("reply", "a reply could not be sent: %s", error.strerror)
 
     def send(self, reply: bytes | bytearray) -> None:

@@ -26,6 +26,7 @@ DAEMON = {
     "last_worker_end": None,
     "age_seconds": 0.05,
     "overruns": 0,
+    "unsent_replies": 0,
     "foreign_datagrams": 0,
     "unreadable_requests": 0,
     "netlink_port": 171,

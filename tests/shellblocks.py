@@ -30,7 +30,7 @@ from tests.toolbox import TOP
 
 DOCS = TOP / "docs"
 HERE, KERNEL, BY, NOT = "here", "kernel", "by", "not"
-_MARKER = re.compile(r"^\.\. (?:run: (here|kernel)|run (by): (\S+)|(not) run: (\S.+))$")
+MARKER = re.compile(r"^\.\. (?:run: (here|kernel)|run (by): (\S+)|(not) run: (\S.+))$")
 _SECTION = re.compile(r"^\.\. ([\w-]+) (begins|ends)$")
 _DIRECTIVE = re.compile(r"^( *)\.\. code-block:: console$")
 _END = "\x01end"
@@ -60,8 +60,8 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """Return the pages whose blocks must say how they are run; the README's walk-through has a test of its own."""
-    return sorted(DOCS.glob("*.rst"))
+    """Return the pages whose blocks must say how they are run."""
+    return [TOP / "README.rst", *sorted(DOCS.glob("*.rst"))]
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -71,7 +71,7 @@ def blocks(page: Path) -> Iterator[Block]:
         directive = _DIRECTIVE.match(line)
         if directive:
             before = [text.strip() for text in lines[:number] if text.strip()]
-            marker = _MARKER.match(before[-1]) if before else None
+            marker = MARKER.match(before[-1]) if before else None
             how, by, test, no, reason = marker.groups() if marker else (None, *_section(before), None, None)
             body = _body(lines[number + 1 :], len(directive[1]) + 3)
             yield Block(page.name, number + 1, how or by or no, test or reason or "", tuple(_steps(body)))

@@ -12,7 +12,7 @@ import pytest
 from diskulog import config as settings
 from diskulog import daemon as module
 from diskulog import journal, server
-from diskulog.board import BOARD_BYTES, FOREIGN, HEARTBEAT, OVERRUNS, WRITTEN_US, Board
+from diskulog.board import BOARD_BYTES, FOREIGN, HEARTBEAT, OVERRUNS, UNREADABLE, UNSENT, WRITTEN_US, Board
 from diskulog.clears import ClearPolicy
 from diskulog.config import Config
 from diskulog.daemon import Daemon, open_disk_store
@@ -53,7 +53,8 @@ class FakeTransport:
 
     def __init__(self) -> None:
         self.asked_again: list[int] = []
-        self.port, self.overruns, self.overrun, self.foreign, self.closed = 4711, 0, False, 0, False
+        self.port, self.overrun, self.closed = 4711, False, False
+        self.overruns = self.foreign = self.unsent = 0
         self.answers: list[Answer] = []
         self.waiting, self.drained = False, False
         self.buffer = memoryview(bytearray(4096))
@@ -264,15 +265,26 @@ class TestTheLoop:
     def test_its_heart_beats_and_its_counts_are_on_the_board(self, tmp_path):
         FakeTransport.script = deque([ask(CTR, CORE), ask(RESUME), ask(IN_SYNC, REGION)])
         transport = FakeTransport()
-        transport.overruns, transport.foreign = 3, 4
         board = Board(memoryview(bytearray(BOARD_BYTES)))
         live = LiveSettings(memoryview(bytearray(SETTINGS_BYTES)))
         with Daemon(config(tmp_path), transport, board, live) as daemon:
+            transport.overruns, transport.foreign, transport.unsent = 3, 4, 5
             daemon.run()
         assert board.words[HEARTBEAT] >= 3
-        assert (board.words[OVERRUNS], board.words[FOREIGN]) == (3, 4)
+        assert [board.words[each] for each in (OVERRUNS, FOREIGN, UNSENT)] == [3, 4, 5]
         assert board.words[WRITTEN_US] > 1_700_000_000_000_000
         assert [names.uuid for names, _ in board.logs()] == [UUID]
+
+    def test_what_the_last_worker_counted_is_counted_on(self, tmp_path):
+        FakeTransport.script = deque([ask(CTR, CORE)])
+        transport, board = FakeTransport(), Board(memoryview(bytearray(BOARD_BYTES)))
+        before = {OVERRUNS: 3, FOREIGN: 4, UNREADABLE: 5, UNSENT: 6}
+        for word, count in before.items():
+            board.words[word] = count
+        with Daemon(config(tmp_path), transport, board, LiveSettings(memoryview(bytearray(SETTINGS_BYTES)))) as daemon:
+            transport.overruns += 1
+            daemon.run()
+        assert {word: board.words[word] for word in before} == {**before, OVERRUNS: 4}
 
     def test_settings_that_change_reach_what_is_there_and_what_will_be(self, tmp_path):
         FakeTransport.script = deque([ask(CTR, CORE), ask(RESUME)])

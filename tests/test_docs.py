@@ -11,8 +11,8 @@ from tests import shellblocks
 from tests.shellblocks import BY, HERE, NOT, Step
 from tests.toolbox import TOP
 
-PAGES = shellblocks.pages()
-BLOCKS = {page.name: list(shellblocks.blocks(page)) for page in PAGES}
+README, *PAGES = shellblocks.pages()
+BLOCKS = {page.name: list(shellblocks.blocks(page)) for page in (README, *PAGES)}
 RUN_HERE = [name for name, blocks in BLOCKS.items() if any(block.how == HERE for block in blocks)]
 
 

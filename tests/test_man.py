@@ -14,7 +14,7 @@ from diskulog import cli
 from diskulog.config import Config, settings
 from diskulog.exits import Exit
 from diskulog.units import human_bytes
-from tests import toolbox
+from tests import shellblocks, toolbox
 from tests.toolbox import TOP
 from tools import commandline
 
@@ -155,7 +155,14 @@ def test_the_examples_are_those_of_the_help(name, capsys):
         assert cli.run([*command.name.split(), "--help"]) == 0
         text = capsys.readouterr().out
         shown += re.search(r"Examples?:\n((?:    .+\n)+)", text)[1].splitlines()
-    assert [line.strip() for line in shown] == section(name, "EXAMPLES").children[1].astext().splitlines()
+    block = next(iter(section(name, "EXAMPLES").findall(nodes.literal_block)))
+    assert [line.strip() for line in shown] == block.astext().splitlines()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != CONFIGURATION])
+def test_the_examples_say_how_they_are_held_to_be_true(name):
+    comments = section(name, "EXAMPLES").findall(nodes.comment)
+    assert [bool(shellblocks.MARKER.match(f".. {comment.astext()}")) for comment in comments] == [True]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != CONFIGURATION])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What conf/ has for systemd, judged by systemd's own tools; tests/kernel/test_systemd.py runs it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 _CONF = Path(__file__).resolve().parents[1] / "conf"
 _UNITS = sorted(path.name for path in _CONF.glob("*.service"))
 _DAEMON, _DEACTIVATION = "diskulog.service", "diskulog-deactivate.service"
-_EXPOSURE = 25  # tenths; the README tells the number. More than that needs a reason
+_EXPOSURE = 25  # tenths. More than that needs a reason
 
 
 @pytest.fixture
@@ -60,6 +61,11 @@ def test_the_exposure_does_not_get_worse(units: Path, limit: int, code: int):
     words = ["systemd-analyze", "security", "--offline=yes", f"--threshold={limit}", f"./{_DAEMON}"]
     got, said = ask(*words, directory=units)
     assert got == code, said
+
+
+def test_the_readme_tells_the_exposure():
+    text = " ".join((_CONF.parent / "README.rst").read_text().split())
+    assert re.findall(r"``systemd-analyze security``: ([\d.]+), OK", text) == [f"{_EXPOSURE / 10}"]
 
 
 def test_whatever_is_done_first_is_undone_last():

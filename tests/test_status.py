@@ -5,7 +5,18 @@ from typing import Any
 import pytest
 
 from diskulog import __version__, figures, publish, status
-from diskulog.board import BOARD_BYTES, FOREIGN, MAX_EVENTS, OVERRUNS, UNREADABLE, WRITTEN_US, Board, Event, Names
+from diskulog.board import (
+    BOARD_BYTES,
+    FOREIGN,
+    MAX_EVENTS,
+    OVERRUNS,
+    UNREADABLE,
+    UNSENT,
+    WRITTEN_US,
+    Board,
+    Event,
+    Names,
+)
 from diskulog.status import About, Answers
 
 ONE = Names(0xFFFF888012345678, b"uuid\xff", "253:2", "disk")
@@ -39,7 +50,7 @@ def log(answers: Answers, board: Board, **its: int) -> dict[str, Any]:
 
 def test_the_daemon(answers, board):
     board.words[WRITTEN_US] = int((CLOCK - 0.25) * 1e6)
-    board.words[OVERRUNS], board.words[FOREIGN], board.words[UNREADABLE] = 1, 2, 3
+    board.words[OVERRUNS], board.words[FOREIGN], board.words[UNREADABLE], board.words[UNSENT] = 1, 2, 3, 5
     answers.about.worker_restarts, answers.about.last_worker_end = 4, "signal 9"
     found = asked(answers)
     assert found == {"format_version": 1, "daemon": found["daemon"], "logs": []}
@@ -53,6 +64,7 @@ def test_the_daemon(answers, board):
         "age_seconds": 0.25,
         "turns": 0,
         "overruns": 1,
+        "unsent_replies": 5,
         "foreign_datagrams": 2,
         "unreadable_requests": 3,
         "netlink_port": 4711,

@@ -200,6 +200,7 @@ class TestReceiving:
         sock.send_failure = OSError(errno.ECONNREFUSED, "Connection refused")
         answers = [transport.buffer[:204], None]
         assert bytes(transport.receive(lambda _: answers.pop(0))) == b"rest"
+        assert transport.unsent == 1
         assert caplog.messages == ["a reply could not be sent: Connection refused"]
 
     def test_after_some_answers_the_caller_looks_at_the_clock(self, monkeypatch):
@@ -313,6 +314,8 @@ class TestSending:
         sock.send_failure = OSError(errno.ECONNREFUSED, "Connection refused")
         with caplog.at_level(logging.WARNING, "diskulog.transport"):
             transport.send(b"reply")
+            transport.send(b"reply")
+        assert transport.unsent == 2
         assert [record.message for record in caplog.records] == ["a reply could not be sent: Connection refused"]
 
 

@@ -39,6 +39,7 @@ class Daemon(_Part):
     last_worker_end: str | None = Field(description="how the last worker ended that was replaced")
     age_seconds: Seconds | None = Field(description="how old the worker's figures are; null before the first")
     overruns: Count = Field(description="times that the socket's buffer was full")
+    unsent_replies: Count | None = Field(None, description="null: an older daemon does not tell")
     foreign_datagrams: Count = Field(description="what processes sent, and was dropped")
     unreadable_requests: Count
     netlink_port: Count

@@ -51,8 +51,10 @@ def daemon(known: Daemon, log_count: int, now_seconds: float) -> str:
     up = duration(max(int(now_seconds - known.started_seconds), 0))
     restarts = f"{_count(known.worker_restarts, 'worker restart')}"
     ended = f" (the last: {known.last_worker_end})" if known.last_worker_end else ""
+    lost = ((known.overruns, "overrun", "overruns"), (known.unsent_replies or 0, "unsent reply", "unsent replies"))
+    told = "".join(f", {number} {one if number == 1 else more}" for number, one, more in lost if number)
     return printable(
-        f"diskulog {known.version}, process {known.pid}, up {up}, {restarts}{ended}, {_count(log_count, 'log')}"
+        f"diskulog {known.version}, process {known.pid}, up {up}, {restarts}{ended}{told}, {_count(log_count, 'log')}"
     )
 
 

@@ -86,6 +86,12 @@ _DAEMON: Final[tuple[tuple[str, Kind, str, Callable[[Daemon], float | None]], ..
         lambda daemon: daemon.overruns,
     ),
     (
+        "diskulog_unsent_replies_total",
+        "counter",
+        "Replies that could not be sent to the kernel, which asks again.",
+        lambda daemon: daemon.unsent_replies,
+    ),
+    (
         "diskulog_foreign_datagrams_total",
         "counter",
         "Datagrams that another process than the kernel sent, and that were dropped.",

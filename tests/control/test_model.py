@@ -29,6 +29,12 @@ def test_an_answer_is_read_and_additions_are_passed_over():
     assert read(fake_control.answer(nothing, worker_pid=None, age_seconds=None)).logs[0].clean_count is None
 
 
+def test_an_older_daemon_that_counts_no_replies_is_read():
+    document = fake_control.answer()
+    del document["daemon"]["unsent_replies"]
+    assert read(document).daemon.unsent_replies is None
+
+
 @pytest.mark.parametrize("version", [2, 99, 0])
 def test_another_version_is_3_whatever_else_it_says(version):
     for rest in (fake_control.answer(), {}):

@@ -50,6 +50,18 @@ def test_a_mirror_under_resync():
     )
 
 
+@pytest.mark.parametrize(
+    ("counted", "told"),
+    [
+        ({"overruns": 0, "unsent_replies": None}, ""),
+        ({"overruns": 1, "unsent_replies": 1}, "1 overrun, 1 unsent reply, "),
+        ({"overruns": 3, "unsent_replies": 2}, "3 overruns, 2 unsent replies, "),
+    ],
+)
+def test_what_was_lost_on_the_way_is_told(counted, told):
+    assert status(**counted) == f"diskulog 0.1.0, process 120, up 2.0 h, 0 worker restarts, {told}0 logs\n"
+
+
 def test_a_log_of_which_little_is_known():
     none = {"count": 0, "sum": 0.0, "median": None, "p99": None, "worst": None, "buckets": []}
     unknown = dict.fromkeys(("log_device", "clean_count", "in_sync_count", "last_flush_seconds"))

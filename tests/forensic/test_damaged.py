@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +38,8 @@ LIGHT = {name: image for name, image in catalogue().items() if not image.heavy}
 # the largest log that there can be is test_bounds.py's: it takes seconds
 HEAVY = {name: image for name, image in catalogue().items() if image.heavy and name != "sparse-count-4294967295"}
 SELF = "the image again"
+PICTURE = "a file beside it"
+DUMP = "a dump"
 IMPOSSIBLE = frozenset(f"extension-region-size-sectors-{size}" for size in ("1", "odd", "huge", "max"))
 MEMORY_BYTES = 64 * MIB  # address space that a command may take on top of what is there
 PROCESS_SECONDS = 10.0  # of processor time; a hundredth is usual
@@ -89,6 +91,8 @@ READERS = (
     Reader(("inspect", "--map"), as_told),
     Reader(("inspect", "--json", "-"), as_told, stdin=True),
     Reader(("inspect", "--raw"), as_told, tells=True),
+    Reader(("inspect", "--svg", PICTURE), as_told),
+    Reader(("inspect", "--png", PICTURE), as_told),
     Reader(("check",), judged, tells=True),
     Reader(("check", "--json"), judged, tells=True),
     Reader(("dump",), believed),
@@ -162,7 +166,8 @@ def standard_input(path: Path) -> Iterator[None]:
 
 def called(reader: Reader, path: Path) -> int:
     if not reader.stdin:
-        return cli.run([*(str(path) if word == SELF else word for word in reader.words), str(path)])
+        named = {SELF: str(path), PICTURE: str(path.with_name("picture"))}
+        return cli.run([*(named.get(word, word) for word in reader.words), str(path)])
     with standard_input(path):
         return cli.run(reader.words)
 
@@ -193,6 +198,10 @@ def test_a_reading_command(written, capsys, image, reader):
     with untouched(path, image.recipe), bounded():
         status = called(reader, path)
     check(reader, image, status, *capsys.readouterr())
+    if PICTURE in reader.words:
+        drawn = path.with_name("picture")
+        assert drawn.exists() == (status in (Exit.FINE, Exit.PROBLEM))
+        drawn.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("image", HEAVY.values(), ids=HEAVY)
@@ -251,6 +260,47 @@ def test_a_writing_command(tmp_path, capsys, image, writer):
         return
     assert (found[: writer.start], found[writer.end :]) == (content[: writer.start], content[writer.end :])
     assert belief.judge(images.loaded(found)) in writer.leaves
+
+
+MAKERS = {
+    "format": ("format", "--uuid", "other", "--region-size", "1024", "--regions", "1000"),
+    "restore": ("restore", DUMP),
+}
+
+
+MADE_BYTES = 4608  # what 1000 regions need
+
+
+@pytest.fixture(scope="module")
+def dump(tmp_path_factory):
+    """What a sound log of another mirror says."""
+    directory = tmp_path_factory.mktemp("dump")
+    log, dumped = directory / "log", directory / "dump"
+    log.write_bytes(images.diskulog(uuid="other", dirty=[3]))
+    with dumped.open("w") as file, redirect_stdout(file):
+        assert cli.run(["dump", str(log)]) == Exit.FINE
+    return str(dumped)
+
+
+@pytest.mark.parametrize("words", MAKERS.values(), ids=MAKERS)
+@pytest.mark.parametrize("image", SMALL.values(), ids=SMALL)
+def test_a_new_log_is_made_over_nothing_that_lies_there_unless_told(tmp_path, capsys, dump, image, words):
+    path, content = tmp_path / "log", image.recipe.content()
+    path.write_bytes(content)
+    command = [*(dump if word == DUMP else word for word in words), "--yes", str(path)]
+    with bounded():
+        status = cli.run(command)
+    out, err = capsys.readouterr()
+    survived(out, err)
+    fits = len(content) >= MADE_BYTES
+    assert status == (Exit.REFUSED if any(content[:MIB]) or not fits else Exit.FINE), err
+    # behind the first MiB nothing is looked at but what would be written
+    assert path.read_bytes()[0 if status else MIB :] == content[0 if status else MIB :]
+    assert cli.run([*command, "--overwrite"]) == (Exit.FINE if fits else Exit.REFUSED)
+    if fits:
+        assert belief.judge(images.loaded_from(path)) is Belief.CLOSED
+    else:
+        assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize("image", SMALL.values(), ids=SMALL)

@@ -30,7 +30,8 @@ def of_log(found, name, *more):
 
 
 def test_the_daemon():
-    found = metrics(worker_restarts=2, started_seconds=7.5, overruns=3, foreign_datagrams=4, unreadable_requests=5)
+    counts = {"overruns": 3, "unsent_replies": 6, "foreign_datagrams": 4, "unreadable_requests": 5}
+    found = metrics(worker_restarts=2, started_seconds=7.5, **counts)
     assert found == {
         ("diskulog_up", ()): 1,
         ("diskulog_collected_timestamp_seconds", ()): NOW,
@@ -39,6 +40,7 @@ def test_the_daemon():
         ("diskulog_worker_restarts_total", ()): 2,
         ("diskulog_status_age_seconds", ()): 0.05,
         ("diskulog_overruns_total", ()): 3,
+        ("diskulog_unsent_replies_total", ()): 6,
         ("diskulog_foreign_datagrams_total", ()): 4,
         ("diskulog_unreadable_requests_total", ()): 5,
     }
@@ -92,8 +94,12 @@ def test_every_figure_of_the_answer_is_a_metric():
         if key not in without and not isinstance(value, dict):
             other = changed.get(key, f"{value}x" if isinstance(value, str) else (value or 0) + 1)
             assert metrics(base | {key: other}) != before, key
-    for key in ("worker_restarts", "started_seconds", "age_seconds", "overruns"):
+    for key in ("worker_restarts", "started_seconds", "age_seconds", "overruns", "unsent_replies"):
         assert metrics(base, **{key: 77}) != before
+
+
+def test_an_older_daemon_does_not_tell_of_replies():
+    assert ("diskulog_unsent_replies_total", ()) not in metrics(unsent_replies=None)
 
 
 @pytest.mark.parametrize(

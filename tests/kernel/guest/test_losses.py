@@ -5,6 +5,7 @@ Lives here: what is lost and what must be true afterwards, and the naive daemons
 Does not know how something is lost (``saboteur``). One type after another dies with the worker in ``test_kills``.
 """
 
+import json
 import mmap
 import os
 import re
@@ -18,7 +19,7 @@ import pytest
 
 from diskulog.wire import RequestType as _T
 from tests.kernel.guest.load import Writer
-from tests.kernel.guest.rig import Daemon, Mirror, forget, run, until, write, zero
+from tests.kernel.guest.rig import Daemon, Mirror, diskulog, forget, run, until, write, zero
 from tests.kernel.guest.saboteur import Deed, Naive, Order, SabotagedDaemon, complaints
 
 _TAMPERED = 7  # a region that nobody writes
@@ -334,10 +335,13 @@ def test_an_overrun_buffer_loses_no_write_and_its_losses_are_told(
     many_mirrors: list[Mirror], daemon: SabotagedDaemon
 ) -> None:
     assert overrun_under_writes(many_mirrors, daemon, Naive.NOTHING) == [[_TAMPERED]] * len(many_mirrors)
+    code, told = diskulog("status", "--json")
+    counted = json.loads(told.splitlines()[0])["daemon"]
+    assert (code, counted["overruns"] > 0, counted["unsent_replies"]) == (0, True, 0), told
     start = daemon.mark()
     daemon.stop()
     (overruns,) = re.findall(r"ended; the buffer overran (\d+) times", daemon.said(start))
-    assert int(overruns) > 0
+    assert int(overruns) >= counted["overruns"]
     daemon.start()
     assert [mirror.in_sync_count() for mirror in many_mirrors] == [mirror.region_count for mirror in many_mirrors]
 
