@@ -35,6 +35,9 @@ _HALF = 8 * 2048
 MIRROR = Mirror("inuse", ["/dev/vda", "/dev/vdb"], "/dev/vdc", "UUID-inuse", length=_HALF, options="nosync")
 HELD = replace(MIRROR, name="held", log="/dev/vdd", uuid="UUID-held", leg_start=_HALF)
 IN_MEMORY = replace(MIRROR, name="inmemory", word="core", log="", uuid="UUID-inmemory", leg_start=2 * _HALF)
+METRICS_SERVICE = "diskulog-metrics.service"
+_METRICS = Path("/run/diskulog-metrics/diskulog.prom")
+_NOBODY = "65534"
 # what systemd does not stop, but kills at the very end
 _HOLDER = """
 [Service]
@@ -70,6 +73,21 @@ def the_daemon_has_what_the_unit_gives_it() -> None:
     assert Path(f"/proc/{worker()}/oom_score_adj").read_text() == "-1000\n"
     run("systemctl", "reload", SERVICE, timeout=SLOW_SECONDS)
     until("it reads its configuration", lambda: "was read again" in run("journalctl", "-b", "-u", SERVICE, "-o", "cat"))
+
+
+def the_metrics_come_out_of_their_sandbox() -> None:
+    run("systemctl", "start", METRICS_SERVICE, timeout=SLOW_SECONDS)
+    until("they are there", lambda: _METRICS.exists() or show("NRestarts", unit=METRICS_SERVICE) != ["0"], SLOW_SECONDS)
+    journal = run("journalctl", "-b", "-u", METRICS_SERVICE, "-o", "cat")
+    assert _METRICS.exists(), journal
+    said = run("setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "cat", str(_METRICS))
+    assert "\ndiskulog_up 1\n" in said, said
+    # the mirror's name is sysfs'
+    assert f'diskulog_log_failed{{uuid="{MIRROR.uuid}",mirror="{MIRROR.name}",' in said, said
+    assert show("ActiveState", "NRestarts", unit=METRICS_SERVICE) == ["active", "0"], journal
+    run("systemctl", "stop", METRICS_SERVICE)
+    assert show("ActiveState", "Result", unit=METRICS_SERVICE) == ["inactive", "success"]
+    assert not _METRICS.parent.exists()
 
 
 def a_start_returns_when_requests_are_answered() -> None:
@@ -162,6 +180,7 @@ AGAIN: list[Callable[[], None]] = [at_the_next_boot_both_are_there_and_nothing_i
 STEPS: list[Callable[[], None]] = [
     at_boot_the_daemon_was_ready_then_came_the_mirrors_and_then_file_systems,
     the_daemon_has_what_the_unit_gives_it,
+    the_metrics_come_out_of_their_sandbox,
     a_start_returns_when_requests_are_answered,
     a_file_system_on_a_mirror_is_in_use,
     a_killed_worker_is_replaced,

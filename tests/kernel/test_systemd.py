@@ -12,17 +12,19 @@ import pytest
 
 from tests.kernel import machines
 from tests.kernel.guest.rig import diskulog
-from tests.kernel.systemd_guest import AGAIN, HELD, IN_MEMORY, MIRROR, STEPS
+from tests.kernel.systemd_guest import AGAIN, HELD, IN_MEMORY, METRICS_SERVICE, MIRROR, STEPS
 
 _CONF = machines.TOP / "conf"
 _ENABLED = ("diskulog.service", "diskulog-assemble.service")
-_UNITS = (*_ENABLED, "diskulog-deactivate.service")
+_UNITS = (*_ENABLED, "diskulog-deactivate.service", METRICS_SERVICE)
 _LEG_BYTES, _LOG_BYTES = 24 << 20, 1 << 20
 # shorter than in conf/: the VM's time is dear
 _SHORTER = {
     "etc/systemd/system/diskulog.service.d/shorter.conf": "[Service]\nWatchdogSec=24s\n",
     "etc/diskulog/diskulog.toml": "[daemon]\nworker_timeout_seconds = 8.0\n",
 }
+# the sandbox hides home directories and /tmp, where this checkout and its Python may be: these two are put there again
+_SEEN = f"[Service]\nProtectHome=tmpfs\nBindReadOnlyPaths={machines.TOP} {sys.base_prefix}\n"
 
 Run = subprocess.CompletedProcess[str]
 Ran = tuple[list[Run], dict[str, str], list[Path]]
@@ -34,6 +36,7 @@ def installed(root: Path, tab: str) -> Path:
     files["etc/diskulog/mirrortab"] = tab
     for kind in ("modules-load.d", "sysusers.d", "tmpfiles.d"):
         files[f"usr/lib/{kind}/diskulog.conf"] = (_CONF / kind / "diskulog.conf").read_text()
+    files[f"etc/systemd/system/{METRICS_SERVICE}.d/seen.conf"] = _SEEN
     for name, text in {**files, **_SHORTER}.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
