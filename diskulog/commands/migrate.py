@@ -25,7 +25,8 @@ Where a step fails the old table stays. Killed at any moment, it leaves a mirror
 command again, which goes on from there. Refused: mirrors of LVM, which would load its own table, a leg that failed, a
 log that failed ('diskulog replace-log' helps).
 
-The table that is printed at the end is the mirror's from now on: write it wherever the mirror is set up at boot.
+The table that is printed at the end is the mirror's from now on. It may name devices by numbers, which may be those of
+other ones after a boot: what 'diskulog mirror save' prints is for the mirrortab, or wherever it is set up at boot.
 
 \b
 Examples:

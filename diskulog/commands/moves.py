@@ -67,7 +67,9 @@ def move(doors: "Doors", found: "Situation", target: "Target", *, yes: bool, dry
         console.ask(made.name, made.summary)
     for note in run.perform(made, doors):
         console.complain(f"warning: {made.name}: {note}")
-    console.say(made.name, f"done: {made.summary}; from now on its table is")
+    # with numbers for devices, which may be other ones after a boot
+    saved = f"'diskulog mirror save {made.name}' prints its line for the mirrortab"
+    console.say(made.name, f"done: {made.summary}; {saved}; from now on its table is")
     console.say(made.name, made.new.lasting().line.text())
 
 

@@ -23,7 +23,8 @@ not activate the mirror with that device any more.
 Where a step fails the old table stays. Killed at any moment, it leaves a mirror that can be resumed: say the same
 command again, which goes on from there.
 
-The table that is printed at the end is the mirror's from now on: write it wherever the mirror is set up at boot.
+The table that is printed at the end is the mirror's from now on. It may name devices by numbers, which may be those of
+other ones after a boot: what 'diskulog mirror save' prints is for the mirrortab, or wherever it is set up at boot.
 
 \b
 Examples:

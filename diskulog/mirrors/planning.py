@@ -93,7 +93,8 @@ def plan(wished: Wish, served: Mapping[str, str], by_uuid: Mapping[str, str] = _
             for leg, (_, source) in zip(wished.legs, legs, strict=True)
         ]
         notes += _warnings(wished, found)
-    return Plan(line, tuple(notes), _fate(wished, on_legs))
+    kept = log is not None and wished.keep_log and ondisk.dialect(log.head) in (Dialect.KERNEL, Dialect.DISKULOG)
+    return Plan(line, tuple(notes), _fate(wished, on_legs, kept=kept))
 
 
 def _refuse_the_same(wished: Wish) -> None:
@@ -228,14 +229,14 @@ def _warnings(wished: Wish, legs: Sequence[Device]) -> list[str]:
     return notes
 
 
-def _fate(wished: Wish, on_legs: Sequence[content.Content | None]) -> str:
-    """Say what becomes of what is on the legs."""
+def _fate(wished: Wish, on_legs: Sequence[content.Content | None], *, kept: bool) -> str:
+    """Say what becomes of what is on the legs; ``kept`` says that there is a log to go on with."""
     first, *others = [
         f"{leg.device} ({printable(there.what) if there else 'nothing seen'})"
         for leg, there in zip(wished.legs, on_legs, strict=True)
     ]
     if wished.sync is Sync.NOSYNC:
         return f"{', '.join([first, *others])} are taken for equal, and nothing is copied"
-    if wished.keep_log and wished.sync is not Sync.SYNC:
+    if kept and wished.sync is not Sync.SYNC:
         return f"what the log calls dirty is copied from {first} over {', '.join(others)}"
     return f"what is on {first} stays, and is copied over {', '.join(others)}"

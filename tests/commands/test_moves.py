@@ -56,6 +56,8 @@ def test_there_and_back(host, run):
     code, out, err = run("migrate", "m", "--to", "diskulog", "--uuid", "mine", "--yes")
     assert (code, err) == (Exit.FINE, "")
     assert "m: done: its log goes from the kernel's own log on 253:2 to diskulog on 253:2 under the uuid mine" in out
+    # its devices are numbers, which no file should have
+    assert "; 'diskulog mirror save m' prints its line for the mirrortab; from now on its table is\n" in out
     assert out.endswith(f"m: {mirror.live}\n")
     assert "userspace 5 mine integrated_flush disk 253:2 8 " in mirror.live
     code, out, err = run("migrate", "/dev/mapper/m", "--to", "diskulog", "--yes")

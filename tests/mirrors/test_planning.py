@@ -185,6 +185,7 @@ def test_a_damaged_log(three):
 def test_no_log_to_keep(three):
     plan = planning.plan(replace(WISH, keep_log=True), {})
     assert "/dev/l is blank: there is no log to keep" in plan.notes
+    assert plan.fate == "what is on /dev/a (nothing seen) stays, and is copied over /dev/b (nothing seen)"
 
 
 # what lies on the legs
