@@ -244,7 +244,10 @@ MUST_NOT_ALSO = {
         for name in ("table", "medium", "situation", "refusals", "plan")
     },
     "moving.logs": ["diskulog.dm", "diskulog.control", "subprocess"],
-    "moving.run": ["diskulog.control", "diskulog.forensic", "subprocess"],
+    **{
+        f"moving.{name}": ["diskulog.control", "diskulog.forensic", "subprocess"]
+        for name in ("under_way", "back", "run")
+    },
     **{f"forensic.{name}": WORLD for name in ("raw", "density", "chart", "picture", "svg", "png", "font", "text")},
 }
 # imported by the command line, and by it inside a function only: `diskulog inspect` must not load a socket

@@ -1,60 +1,30 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Carries a plan out, and goes back to the old table where a step fails.
+"""Carries a plan out.
 
-Lives here: the steps as calls, what is undone, that nothing disturbs a mirror that is suspended. Decides nothing, and
-prints nothing.
+Lives here: the steps as calls, and that nothing disturbs a mirror that is suspended. Decides nothing, prints nothing,
+and does not know what is undone when a step fails.
 """
 
-import errno as errnos
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from typing import Final
 
-from bitarray import bitarray
-
 from diskulog import process
-from diskulog.errors import DeviceError, DiskulogError, RefusedError
+from diskulog.errors import DiskulogError, RefusedError
 from diskulog.exits import NoDaemonError
-from diskulog.moving import logs, look, table
-from diskulog.moving.logs import Retirement
+from diskulog.moving import back, logs, look, under_way
 from diskulog.moving.look import Doors
 from diskulog.moving.plan import AT_EASE, Plan, Step
 from diskulog.moving.situation import GOOD
-from diskulog.moving.table import WHO, Kind, Log, Table
+from diskulog.moving.table import Kind, Table
+from diskulog.moving.under_way import Job
 
 _PAUSE_SECONDS: Final = 0.02
 _REST_SECONDS: Final = 10.0
 _CONFIRM_SECONDS: Final = 30.0
 _POSTPONED: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
-
-
-@dataclass
-class Job:
-    """A plan under way."""
-
-    plan: Plan
-    doors: Doors
-    bits: bitarray | None = None
-    retirement: Retirement | None = None
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        """The mirror's."""
-        return self.plan.name
-
-    @property
-    def old_node(self) -> str:
-        """What to open for the old log."""
-        return self.doors.node(self.plan.old.log.number)
-
-    @property
-    def new_node(self) -> str:
-        """What to open for the new log."""
-        return self.doors.node(self.plan.new.log.number)
 
 
 def perform(plan: Plan, doors: Doors) -> tuple[str, ...]:
@@ -71,8 +41,8 @@ def perform(plan: Plan, doors: Doors) -> tuple[str, ...]:
                     _DO[step](job)
         except (Exception, KeyboardInterrupt) as cause:
             with _postponed((signal.SIGINT,)):
-                outcome = _after_failure(job, step)
-            raise _failure(plan.name, cause, outcome) from cause
+                outcome = back.after_failure(job, step)
+            raise back.failure(plan.name, cause, outcome) from cause
     return tuple(job.notes)
 
 
@@ -94,7 +64,7 @@ def _clear(job: Job) -> None:
 
 
 def _restore(job: Job) -> None:
-    _check_suspended(job)
+    under_way.check_suspended(job)
     logs.restore(job.name, job.old_node, job.plan.old)
 
 
@@ -115,8 +85,8 @@ def _load_line(job: Job, new: Table) -> None:
 
 def _suspend(job: Job) -> None:
     job.doors.mapper.suspend(job.name)
-    _check_suspended(job)
-    _check_unchanged(job)
+    under_way.check_suspended(job)
+    under_way.check_unchanged(job)
     # a new table knows nothing of a leg that failed since the mirror was looked at, and might copy from it
     legs = look.status(job.doors.mapper, job.name).legs
     if {*legs} != {GOOD}:
@@ -150,8 +120,8 @@ def _closed(job: Job) -> None:
 def _agree(job: Job) -> None:
     # nothing is written now, and what was has reached all legs or made its region out of sync
     stands, plan = look.status(job.doors.mapper, job.name), job.plan
-    _check_suspended(job)
-    _check_unchanged(job)
+    under_way.check_suspended(job)
+    under_way.check_unchanged(job)
     if {*stands.legs} != {GOOD}:
         raise RefusedError(job.name, f"is not as it was any more (legs {stands.legs})", "try again")
     if plan.new.log.options:
@@ -163,17 +133,17 @@ def _agree(job: Job) -> None:
 
 def _copy(job: Job) -> None:
     assert job.bits is not None
-    _check_suspended(job)
+    under_way.check_suspended(job)
     logs.store(job.name, job.new_node, job.plan.new, job.bits)
 
 
 def _release(job: Job) -> None:
-    _check_suspended(job)
+    under_way.check_suspended(job)
     logs.release(job.name, job.old_node, job.plan.old, job.plan.new)
 
 
 def _retire(job: Job) -> None:
-    _check_suspended(job)
+    under_way.check_suspended(job)
     try:
         job.retirement = logs.retirement(job.name, job.old_node, job.plan.old)
         logs.retire(job.retirement)
@@ -186,34 +156,8 @@ def _retire(job: Job) -> None:
         )
 
 
-def _check_suspended(job: Job) -> None:
-    # of a mirror that is in use, none of its log's sectors is ours to write
-    if not job.doors.mapper.info(job.name).suspended:
-        raise RefusedError(job.name, "was resumed by somebody else", "try again")
-
-
-def _check_unchanged(job: Job) -> None:
-    # the plan was made before somebody was asked, and dmsetup asks nobody
-    if not _live(job).same_as(job.plan.old):
-        raise RefusedError(
-            job.name, "somebody gave it another table meanwhile", "look at 'dmsetup table' and try again"
-        )
-
-
-def _live(job: Job) -> Table:
-    old, number_of = job.plan.old.log, job.doors.number_of
-    # the log's path may be gone with its device
-    known = {old.device: old.number}
-    text = job.doors.mapper.table(job.name)
-    return table.parse(job.name, text, lambda word: known.get(word) or number_of(word))
-
-
-def _waits(job: Job) -> Table:
-    return table.parse(job.name, job.doors.mapper.table(job.name, inactive=True), job.doors.number_of)
-
-
 def _resume(job: Job) -> None:
-    if not _waits(job).same_as(job.plan.new):
+    if not under_way.waits(job).same_as(job.plan.new):
         raise RefusedError(job.name, "another table than ours waits for the resume", "try again")
     job.doors.mapper.resume(job.name)
 
@@ -224,7 +168,7 @@ def _confirm(job: Job) -> None:
         if state == "failed" or time.monotonic() > end:
             raise RefusedError(
                 job.name,
-                f"its new log {_where(job.plan.new.log)} is {state}",
+                f"its new log {under_way.where(job.plan.new.log)} is {state}",
                 f"look at the daemon's log or dmesg; 'diskulog replace-log {job.name} NEWDEV' gives it another one",
             )
         time.sleep(_PAUSE_SECONDS)
@@ -259,58 +203,3 @@ _DO: Final[dict[Step, Callable[[Job], None]]] = {
     Step.RESUME: _resume,
     Step.CONFIRM: _confirm,
 }
-
-# -- failure -----------------------------------------------------------------------------------------------------------
-
-
-def _after_failure(job: Job, step: Step) -> str:
-    """Go back to the old table as far as that can be, and say how the mirror stands."""
-    if step is Step.CONFIRM:
-        return "the new table is in use"
-    try:
-        if step in (Step.CLEAR, Step.PREPARE) and not job.doors.mapper.info(job.name).suspended:
-            return "the mirror was not touched"
-        return _go_back(job)
-    except DiskulogError as error:
-        return f"and the mirror could not be brought back ({error}): try again, or 'dmsetup resume {job.name}'"
-
-
-def _go_back(job: Job) -> str:
-    mapper, plan = job.doors.mapper, job.plan
-    live, info = _live(job), mapper.info(job.name)
-    if live.same_as(plan.new):  # it changed hands before it failed
-        if info.suspended:
-            mapper.resume(job.name)
-        return "the new table is in use"
-    if not live.same_as(plan.old):
-        if info.has_inactive and _waits(job).same_as(plan.new):
-            mapper.clear(job.name)
-        if info.suspended:  # by us
-            mapper.resume(job.name)
-        return "the mirror goes on with what somebody else gave it"
-    if Step.RESTORE in plan.steps and info.suspended and not job.retirement:
-        logs.restore(job.name, job.old_node, plan.old)
-    if job.retirement:
-        with suppress(DiskulogError):  # a log that failed, or one of diskulog's, which writes its extension itself
-            logs.retire(job.retirement, undo=True)
-    if info.has_inactive:
-        mapper.clear(job.name)
-    if info.suspended:
-        mapper.resume(job.name)
-    if not plan.same_device:
-        with suppress(DiskulogError):  # what was copied there grows old from now on
-            logs.store(job.name, job.new_node, plan.new, bitarray(plan.new.region_count, endian="little"))
-    return f"the mirror goes on with {WHO[plan.old.log.kind]} {_where(plan.old.log)} as before"
-
-
-def _where(log: Log) -> str:
-    return "in memory" if log.in_memory else f"on {log.device}"
-
-
-def _failure(name: str, cause: BaseException, outcome: str) -> DiskulogError:
-    text = "interrupted" if isinstance(cause, KeyboardInterrupt) else str(cause)
-    text = text.removeprefix(f"{name}: ")
-    if isinstance(cause, (RefusedError, KeyboardInterrupt)):
-        return RefusedError(name, text, outcome)
-    number = getattr(cause, "errno", None) or errnos.EIO
-    return DeviceError(f"{name}: {text}", OSError(number, outcome))

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from diskulog import cli
 from diskulog.moving import run as running
 from diskulog.moving.plan import Step
+from diskulog.moving.under_way import Job
 from tests.kernel.guest.load import Writer, blocks
 from tests.kernel.guest.rig import Mirror, diskulog, run, switch, until, write
 
@@ -53,7 +54,7 @@ def killed_behind(step: Step, *words: str) -> None:
         try:
             do = running._DO[step]
 
-            def and_die(job: running.Job) -> None:
+            def and_die(job: Job) -> None:
                 do(job)
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -71,7 +72,7 @@ def just_before(step: Step, happens: Callable[[], None]) -> Iterator[None]:
     """Have something happen when a command of ours in this process has come to a step."""
     do = running._DO[step]
 
-    def and_then(job: running.Job) -> None:
+    def and_then(job: Job) -> None:
         happens()
         do(job)
 
