@@ -34,16 +34,17 @@ _ON_ONE = {
     "test_powercut": "6.12",
     "test_pressure": "6.1",
     "test_privileges": "6.1",
-    "test_readme": "6.12",
+    "test_readme": "6.1",
     "test_refusals": "6.1",
     "test_systemd": "6.12",
-    "test_forensic": "6.12",
+    "test_forensic": "6.1",
     "test_lvm": "6.1",
     "test_status": "6.12",
     "test_mirror_commands": "6.12",
     "test_trace": "6.1",
     "test_verify": "6.12",
     "test_migrate": "6.12",
+    "test_migrate_memory": "6.1",
 }
 _EVERY = "DISKULOG_EVERY_KERNEL"
 # half of the time that all others take: tools/debian --boot asks for it

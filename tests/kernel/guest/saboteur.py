@@ -214,8 +214,13 @@ class SabotagedDaemon(Daemon):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
+        self.configure(0.5)
         self.orders = Orders()
         self.orders.withdraw()
+
+    def configure(self, hold_seconds: float) -> None:
+        """Say how long clears are held; the worker may stand still for as long as the kernel asks again."""
+        self.config.write_text(f"[clears]\nhold_seconds = {hold_seconds}\n[daemon]\nworker_timeout_seconds = 120.0\n")
 
     @property
     def command(self) -> list[str]:
@@ -238,20 +243,22 @@ class SabotagedDaemon(Daemon):
 
         Room for all: were a reconnection's RESUME lost, the kernel itself would take it for "not in sync".
         """
-        worker, (before, inode) = self.worker, _netlink()
+        worker, (_, inode) = self.worker, _netlink()
         number = _descriptor(worker, inode)
         process = os.pidfd_open(worker)
         ours = socket.socket(fileno=ctypes.CDLL(None).syscall(_SYS_PIDFD_GETFD, process, int(number), 0))
         size = ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # the kernel tells twice what was set
-        os.kill(worker, signal.SIGSTOP)
         try:
+            # before the worker stands still: else all that is asked at once may be in the large buffer already
             ours.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _SMALL_BUFFER_BYTES)
+            os.kill(worker, signal.SIGSTOP)
+            before, _ = _netlink()
             until("requests are lost", lambda: _netlink()[0] > before)
             yield
         finally:
             ours.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
+            ours.close()  # no daemon starts while somebody has it
             os.kill(worker, signal.SIGCONT)
-            ours.close()
             os.close(process)
 
 

@@ -24,7 +24,7 @@ from tests.kernel.guest.saboteur import Deed, Naive, Order, SabotagedDaemon, com
 
 _TAMPERED = 7  # a region that nobody writes
 _HOLD_SECONDS = 4.0
-_HELD = "[clears]\nhold_seconds = 3600.0\n"
+_HELD_SECONDS = 3600.0
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +230,7 @@ def reconnect_under_writes_and_lose_the_first_leg(mirror: Mirror, daemon: Sabota
     mirror.create()
     mirror.wait_in_sync()
     mirror.wait_clean()
-    daemon.config.write_text(_HELD)
+    daemon.configure(_HELD_SECONDS)
     daemon.restart()
     with Writer(mirror.device, places(mirror)) as writer:
         one_more_round([writer])  # everything that is written is dirty
@@ -355,7 +355,7 @@ def test_a_reconnection_that_demotes_what_is_dirty_is_found_by_an_overrun(
 def test_a_table_that_went_while_the_buffer_was_full_leaves_no_phantom_that_writes(
     mirror_with_mortal_leg: Mirror, many_mirrors: list[Mirror], daemon: SabotagedDaemon
 ) -> None:
-    daemon.config.write_text(f"[clears]\nhold_seconds = {_HOLD_SECONDS}\n")
+    daemon.configure(_HOLD_SECONDS)
     daemon.restart()
     mirror, first = mirror_with_mortal_leg, "/dev/ram0"
     mirror.mode = ""  # an integrated flush that is still to come would hold the table until a daemon hears it
