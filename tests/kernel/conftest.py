@@ -36,6 +36,7 @@ _ON_ONE = {
     "test_privileges": "6.1",
     "test_readme": "6.1",
     "test_refusals": "6.1",
+    "test_resources": "6.1",
     "test_systemd": "6.12",
     "test_forensic": "6.1",
     "test_lvm": "6.1",

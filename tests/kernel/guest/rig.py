@@ -7,6 +7,7 @@ Lives here: what every kernel test needs. Does not know what any of them wants t
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -139,15 +140,19 @@ class Daemon:
 
     @contextmanager
     def holding(self, seconds: float) -> Iterator[None]:
-        """Be a daemon that holds clears for some time, and then again as before."""
+        """Hold clears for some time, and then again as before; the daemon goes on."""
         before = self.config.read_text()
-        self.config.write_text(f"[clears]\nhold_seconds = {seconds}\n")
-        self.restart()
+        self._configured(re.sub("hold_seconds = .*", f"hold_seconds = {seconds}", before))
         try:
             yield
         finally:
-            self.config.write_text(before)
-            self.restart()
+            self._configured(before)
+
+    def _configured(self, text: str) -> None:
+        start = self.mark()
+        self.config.write_text(text)
+        os.kill(self.pid, signal.SIGHUP)
+        self.says("the configuration was read again", start)
 
     def restart(self, number: int = signal.SIGKILL) -> None:
         """End the daemon, by default without a word, and start another."""
