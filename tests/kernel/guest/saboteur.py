@@ -243,16 +243,15 @@ class SabotagedDaemon(Daemon):
 
         Room for all: were a reconnection's RESUME lost, the kernel itself would take it for "not in sync".
         """
-        worker, (_, inode) = self.worker, _netlink()
+        worker, (before, inode) = self.worker, _netlink()
         number = _descriptor(worker, inode)
         process = os.pidfd_open(worker)
         ours = socket.socket(fileno=ctypes.CDLL(None).syscall(_SYS_PIDFD_GETFD, process, int(number), 0))
         size = ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # the kernel tells twice what was set
+        os.kill(worker, signal.SIGSTOP)
         try:
-            # before the worker stands still: else all that is asked at once may be in the large buffer already
             ours.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _SMALL_BUFFER_BYTES)
-            os.kill(worker, signal.SIGSTOP)
-            before, _ = _netlink()
+            # what is asked at once may all be in the large buffer already: then when the kernel asks again, after 15 s
             until("requests are lost", lambda: _netlink()[0] > before)
             yield
         finally:
