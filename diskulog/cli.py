@@ -5,7 +5,8 @@ Lives here: how words become a command and a failure becomes a code. Does not kn
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -102,13 +103,20 @@ for _group, _about, _commands in (
         _words.command(_name, help=_help)(_word)
 
 
+@cache
+def program() -> Callable[..., int | None]:
+    """Return the whole command line as click knows it, with its ``params`` and its ``commands``, by name."""
+    # typer reads the signature of every command for this, longer than most of them take: once in a process
+    return typer.main.get_command(app)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name may be any bytes
     try:
-        code = app(list(arguments), prog_name="diskulog", standalone_mode=False)
+        code = program()(list(arguments), prog_name="diskulog", standalone_mode=False)
         emit("")  # help is printed by typer: does it leave the buffer?
         if code == _INTERRUPTED:
             raise KeyboardInterrupt

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The commands of the real program, with their options and arguments, as a table.
 
-Lives here: how typer is asked for them. Does not know who needs the table (man pages, completion).
+Lives here: how the command line is asked for them. Does not know who needs the table (man pages, completion).
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
-
-import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -61,7 +59,7 @@ class Group:
 
 def program() -> Command:
     """Return the program's own options."""
-    return _command("", typer.main.get_command(cli.app))
+    return _command("", cli.program())
 
 
 def commands() -> tuple[Command, ...]:
@@ -84,8 +82,8 @@ def groups() -> tuple[Group, ...]:
 
 
 def _words() -> list[tuple[str, Any]]:
-    program: Any = typer.main.get_command(cli.app)
-    return sorted(program.commands.items())
+    found: Any = cli.program()
+    return sorted(found.commands.items())
 
 
 def _is_group(command: Any) -> bool:

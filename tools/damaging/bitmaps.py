@@ -124,8 +124,9 @@ def _unnoticed() -> Iterator[Damaged]:
 
 def _extremes() -> Iterator[Damaged]:
     story = "every other region was written when the power went"
-    count = (sound.SIZE_BYTES - sound.CLEAN) * 8
-    data = sound.put(bytearray(b"\x55" * sound.SIZE_BYTES), 0, sound.header(count).ljust(sound.CLEAN, b"\0"))
+    size_bytes = sound.SIZE_BYTES // 8  # every region is a range in what is printed of it
+    count = (size_bytes - sound.CLEAN) * 8
+    data = sound.put(bytearray(b"\x55" * size_bytes), 0, sound.header(count).ljust(sound.CLEAN, b"\0"))
     how = f"a kernel's log of {count} regions that fills its device, every other one dirty"
     yield Damaged("bitmap-alternating", whole(data), how, story, Exit.FINE, Belief.KERNEL)
     data = sound.opened()
