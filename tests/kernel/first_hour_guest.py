@@ -2,7 +2,8 @@
 """A program for a guest with systemd: it types what docs/first-hour.rst tells a newcomer to type, block after block.
 
 Lives here: the newcomer's shell, and saying what was wrong with each block. Does not know the VM around it
-(``test_first_hour``), but that /dev/vdb to /dev/vdd are blank, and that its argument is a directory with our wheel.
+(``test_first_hour``), but that /dev/vdb to /dev/vdd are blank, and that its arguments are a directory with our wheel
+and one with the wheels that it needs. The standard library is all that it has.
 """
 
 import json
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 from tests import shellblocks
-from tests.kernel.service import KERNEL_SECONDS
+from tests.kernel.patience import KERNEL_SECONDS
 from tests.shellblocks import BY, Block, Step
 
 # nothing of the repository's environment: the newcomer's diskulog is the one that he installs
@@ -59,6 +60,8 @@ class Hour:
 def main() -> None:
     commands = [step.command for block in blocks() for step in block.steps]
     assert [commands.count(each) for each in (_RESTART, _COUNT, _COMPLAINTS)] == [1, 2, 1], commands
+    # for want of a network
+    Path("/etc/pip.conf").write_text(f"[install]\nno-index = true\nfind-links = {sys.argv[2]}\n")
     hour = Hour()
     with shellblocks.shell(Path(sys.argv[1]), _ENVIRON) as bash:
         for block in blocks():

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.kernel.guest.rig import Mirror, run, until
+from tests.kernel.patience import SLOW_SECONDS
 
 SERVICE = "diskulog.service"
-SLOW_SECONDS = 180  # a start of Python under emulation on a machine that does other things, too
-KERNEL_SECONDS = 14  # it waits 15 for an answer
 _MOUNT = "/home/mirror"  # below what ProtectHome would put something over
 # a service of its own, as a database would be: it is stopped before the file system is unmounted
 _WRITER = """

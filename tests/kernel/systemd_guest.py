@@ -6,6 +6,7 @@ Lives here: the steps, one after the other, and what must be true after each. Do
 blank logs, and that the mirrortab has these mirrors. With the argument ``again`` it is the next boot with these disks.
 """
 
+import json
 import os
 import re
 import signal
@@ -16,10 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.kernel.guest.rig import Mirror, run, until
+from tests.kernel.patience import KERNEL_SECONDS, SLOW_SECONDS
 from tests.kernel.service import (
-    KERNEL_SECONDS,
     SERVICE,
-    SLOW_SECONDS,
     a_new_daemon,
     complaints,
     do,
@@ -150,7 +150,17 @@ def writes_ended(mirror: Mirror) -> int:
     return int(Path("/sys/class/block", Path(mirror.device).resolve().name, "stat").read_text().split()[4])
 
 
+def dropped() -> int:
+    """How many regions may stay dirty: clears held by a worker that was killed while the legs' caches were flushed.
+
+    Nobody knows the outcome of that flush, and a cache reports a loss once: the README's limits say so.
+    """
+    said = run("journalctl", "-b", "-u", SERVICE, "-o", "cat")
+    return sum(map(int, re.findall(rf"log {MIRROR.uuid}: (\d+) clears that the last worker held are dropped", said)))
+
+
 def the_machine_is_switched_off_with_the_mirror_in_use() -> None:
+    print(json.dumps({"dropped": dropped()}), flush=True)
     goes_on()
     holders = [f"holder-{mirror.name}.service" for mirror in (HELD, IN_MEMORY)]
     for holder, mirror in zip(holders, (HELD, IN_MEMORY), strict=True):
@@ -167,7 +177,7 @@ def the_machine_is_switched_off_with_the_mirror_in_use() -> None:
 def at_the_next_boot_both_are_there_and_nothing_is_copied() -> None:
     said = run("journalctl", "-b", "-u", SERVICE, "-o", "cat")
     # a writer is killed at the very end, and leaves the region dirty in which it wrote
-    for mirror, dirty_at_most in ((MIRROR, 0), (HELD, 1)):
+    for mirror, dirty_at_most in ((MIRROR, int(sys.argv[2])), (HELD, 1)):
         assert " userspace " in run("dmsetup", "table", mirror.name)
         live = re.search(rf"log {mirror.uuid}: live, (\d+) of {mirror.region_count} regions in sync", said)
         assert live, said
