@@ -80,11 +80,11 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, target: str, rules: Path) -> Iterator[Server]:
-    """Run a Prometheus that scrapes ``target`` each second."""
+def running(folder: Path, target: str, rules: Path, period_seconds: int = 1) -> Iterator[Server]:
+    """Run a Prometheus that scrapes ``target`` again and again."""
     configuration = folder / "prometheus.yml"
     configuration.write_text(
-        f"global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n"
+        f"global: {{scrape_interval: {period_seconds}s, evaluation_interval: {period_seconds}s}}\n"
         f"rule_files: [{json.dumps(str(rules))}]\n"
         f"scrape_configs: [{{job_name: diskulog, static_configs: [{{targets: [{json.dumps(target)}]}}]}}]\n"
     )

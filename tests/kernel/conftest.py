@@ -33,6 +33,7 @@ _ON_ONE = {
     "test_package": "6.1",
     "test_powercut": "6.12",
     "test_pressure": "6.1",
+    "test_metrics": "6.12",
     "test_privileges": "6.1",
     "test_readme": "6.1",
     "test_refusals": "6.1",
