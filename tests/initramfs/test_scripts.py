@@ -123,6 +123,20 @@ class TestHook:
         (tables,) = (root.place / "dest/diskulog").rglob("mirrortab")
         assert tables.read_text() == f"root {TABLE}\n"
 
+    def test_two_mirrors_with_one_uuid_fail_it(self, root):
+        """Their daemons would take each other's log out of use, at each boot anew."""
+        root.write("/etc/diskulog/mirrortab", f"root {TABLE}\nhome {TABLE.replace('/dev/log', '/dev/other')}\n")
+        root.write("/etc/diskulog/initramfs", "root home\n")
+        code, said = self.run(root)
+        assert (code, len(said)) == (1, 1)
+        assert "the uuid U is that of more than one of them" in said[0]
+
+    def test_the_kernels_logs_have_no_uuid_and_a_name_may_be_there_twice(self, root):
+        kernels = "0 1024 mirror disk 3 /dev/log 64 nosync 2 /dev/a 0 /dev/b 0"
+        root.write("/etc/diskulog/mirrortab", f"one {kernels}\ntwo {kernels}\nroot {TABLE}\n")
+        root.write("/etc/diskulog/initramfs", "one two root root\n")
+        assert self.run(root) == (0, [])
+
     def test_a_configuration_goes_along(self, root):
         root.write("/etc/diskulog/diskulog.toml", "[clears]\n")
         assert self.run(root) == (0, [])
