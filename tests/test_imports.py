@@ -188,6 +188,7 @@ MUST_NOT = {
     "config": ["diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
     "configtext": [*WORLD, "diskulog.daemon", "diskulog.server", "diskulog.forensic", *COMMAND_LINE],
     "exits": ["diskulog.daemon", "diskulog.forensic", *COMMAND_LINE],
+    "printable": ["diskulog", *WORLD],
     "failures": ["diskulog.cli", "diskulog.commands", "diskulog.daemon", "diskulog.forensic"],
     "cli": ["diskulog.server", "diskulog.store", "diskulog.dirtylog", "diskulog.forensic", "pyroute2"],
     "commands": ["diskulog.cli", "diskulog.server", "diskulog.store", "diskulog.dirtylog", "pyroute2"],

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from diskulog.commands import console, options
+from diskulog.commands import console, elsewhere, options
 from diskulog.forensic import adopt as adoption
 from diskulog.forensic import image, writing
 
@@ -34,7 +34,7 @@ def adopt(
     """Take a log back from the kernel's own."""
     with writing.opened(device, write=not dry_run) as log:
         found = image.load(log)
-        console.warn_of_another_host(found)
+        elsewhere.warn_of_another_host(found)
         plan = adoption.plan(found, uuid, log.block_bytes)
         if plan.warning:
             console.complain(f"warning: {plan.warning}")

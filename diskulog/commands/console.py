@@ -6,7 +6,6 @@ Lives here: writing and asking, so that a closed or full output is met the same 
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,11 +14,7 @@ from typing import Final
 from diskulog.errors import DeviceError, RefusedError
 from diskulog.exits import exit_for
 from diskulog.failures import sentence
-from diskulog.forensic import chart
-from diskulog.forensic.chart import Terminal
-from diskulog.forensic.image import Image
-from diskulog.forensic.text import printable
-from diskulog.ondisk import State
+from diskulog.printable import printable
 
 EXIT_CODES: Final = """
 \b
@@ -46,13 +41,6 @@ def go_on(device: str, summary: str, *, yes: bool, dry_run: bool) -> bool:
 def say(device: str, sentence: str) -> None:
     """Write one line about a device to standard output."""
     emit(printable(f"{device}: {sentence}") + "\n")
-
-
-def warn_of_another_host(found: Image) -> None:
-    """Say that a log may be in use where nobody can see it from here."""
-    extension = found.extension
-    if extension and extension.state is State.OPEN and extension.host_name not in ("", os.uname().nodename):
-        complain(f"warning: {found.name} was not closed on host {extension.host_name}: is it in use there?")
 
 
 @contextmanager
@@ -122,18 +110,3 @@ def complain(sentence: str) -> None:
     if sys.stderr is not None:
         sys.stderr.write(f"diskulog: {printable(sentence)}\n")
         sys.stderr.flush()
-
-
-def terminal() -> Terminal:
-    """Say what standard output can show: its width, blocks where its encoding has them, colours on a terminal only."""
-    shown = sys.stdout is not None and sys.stdout.isatty()
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return Terminal(shutil.get_terminal_size().columns, _has_blocks(), shown and not plain)
-
-
-def _has_blocks() -> bool:
-    try:
-        chart.BLOCKS.encode(getattr(sys.stdout, "encoding", None) or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
-from diskulog.commands import console
+from diskulog.commands import console, screen
 from diskulog.commands.quantity import amount
 from diskulog.errors import DiskulogError
 from diskulog.exits import Exit, UsageError, exit_for
@@ -148,7 +148,7 @@ def _layout(wish: _Wish, found: Report, rate: int) -> text.Layout:
     return text.Layout(
         limit=DEFAULT_LIMIT if wish.limit is None else wish.limit,
         units=wish.units,
-        terminal=console.terminal() if wish.show_map else None,
+        terminal=screen.terminal() if wish.show_map else None,
         rate=rate,
         raw=_dump(found.image.head) if wish.raw else None,
     )

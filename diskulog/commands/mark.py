@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from diskulog import ondisk
-from diskulog.commands import console, options, quantity
+from diskulog.commands import console, elsewhere, options, quantity
 from diskulog.exits import UsageError
 from diskulog.forensic import image, marking, writing
 from diskulog.units import SECTOR_BYTES
@@ -46,7 +46,7 @@ def mark(
     spans = [(option, quantity.spans(words, option)) for option, words in named]
     with writing.opened(device, write=not dry_run) as log:
         found = image.load(log)
-        console.warn_of_another_host(found)
+        elsewhere.warn_of_another_host(found)
         ranges = [(0, found.bit_count - 1)] if everything and found.bit_count else []
         for option, each in spans:
             ranges += marking.regions_of(found, each, _UNITS[option])

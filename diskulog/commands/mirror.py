@@ -13,7 +13,7 @@ import typer
 
 from diskulog.commands import console, mirrorboot, mirrorcreate, options, schema
 from diskulog.exits import Exit, UsageError
-from diskulog.forensic.text import printable
+from diskulog.printable import printable
 from diskulog.units import SECTOR_BYTES, div_up, human_bytes
 
 if TYPE_CHECKING:

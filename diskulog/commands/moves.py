@@ -74,7 +74,7 @@ def move(doors: "Doors", found: "Situation", target: "Target", *, yes: bool, dry
 
 
 def _steps(made: "Plan") -> list[str]:
-    from diskulog.forensic.text import printable
+    from diskulog.printable import printable
 
     steps = [f"{number}. {step.value}" for number, step in enumerate(made.steps, 1)]
     return [*steps, printable(f"new table: {made.new.lasting().line.text()}")]

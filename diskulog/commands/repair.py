@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from diskulog.commands import console, options
+from diskulog.commands import console, elsewhere, options
 from diskulog.errors import RefusedError
 from diskulog.exits import Exit
 from diskulog.forensic import content, writing
@@ -49,7 +49,7 @@ def repair(
         there = content.look(log) if found.header_lost else None
         if there and there.foreign and not overwrite:
             raise RefusedError(device, f"holds {there.what}", "if it may go, say --overwrite")
-        console.warn_of_another_host(found.image)
+        elsewhere.warn_of_another_host(found.image)
         cost = resync_cost(report(plan.image)) or "what is dirty"
         summary = f"{'; '.join(plan.reasons)}; repaired, {cost} will be resynced at the next activation"
         if not console.go_on(device, summary, yes=yes, dry_run=not write):

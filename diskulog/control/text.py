@@ -12,7 +12,8 @@ from diskulog.control import resync
 from diskulog.control.model import Answer, Daemon, Latency, Message
 from diskulog.control.resync import Progress
 from diskulog.control.view import Shown
-from diskulog.forensic.text import duration, moment, percent, printable
+from diskulog.forensic.text import duration, moment, percent
+from diskulog.printable import printable
 from diskulog.units import SECTOR_BYTES, human_bytes
 
 _BAR_CELLS: Final = 20

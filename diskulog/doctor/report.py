@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from diskulog.exits import Exit
 from diskulog.forensic.findings import Finding
-from diskulog.forensic.text import printable
+from diskulog.printable import printable
 
 
 def text(status: Exit, found: tuple[Finding, ...]) -> Iterator[str]:

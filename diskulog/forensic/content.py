@@ -9,8 +9,8 @@ from typing import Final
 
 from diskulog import ondisk
 from diskulog.forensic.source import CHUNK_BYTES, Source
-from diskulog.forensic.text import printable
 from diskulog.ondisk import Dialect
+from diskulog.printable import printable
 
 # where, what, name; the first that is found names the whole, so what may lie inside of another comes later
 _SIGNATURES: Final = (

@@ -18,7 +18,7 @@ from diskulog.exits import Exit
 from diskulog.forensic import belief, dump
 from diskulog.forensic.bitmap import Regions
 from diskulog.forensic.image import Image
-from diskulog.forensic.text import printable
+from diskulog.printable import printable
 
 # what a log says of itself that differs between any two moments of its life, beside its bits
 _OF_THE_MOMENT: Final = frozenset(

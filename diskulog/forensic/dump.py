@@ -10,8 +10,9 @@ from typing import Final
 
 from diskulog.forensic.bitmap import Bitmap, Regions
 from diskulog.forensic.image import Image
-from diskulog.forensic.text import moment, printable
+from diskulog.forensic.text import moment
 from diskulog.ondisk import ALL_REGIONS, State
+from diskulog.printable import printable
 from diskulog.units import SECTOR_BYTES, human_bytes
 
 FIRST_LINE: Final = "diskulog dump 1"

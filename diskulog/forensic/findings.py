@@ -15,8 +15,9 @@ from diskulog.exits import Exit
 from diskulog.forensic.belief import Belief
 from diskulog.forensic.bitmap import Regions
 from diskulog.forensic.report import ERROR, INFO, WARNING, Message, Report, Severity
-from diskulog.forensic.text import moment, printable
+from diskulog.forensic.text import moment
 from diskulog.ondisk import Extension, State
+from diskulog.printable import printable
 from diskulog.units import div_up, region_size_possible
 
 _RESERVED: Final = slice(ondisk.HEADER.size, ondisk.EXTENSION_OFFSET_BYTES)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from diskulog.forensic import density, text
 from diskulog.forensic.density import Level
 from diskulog.forensic.report import Report
+from diskulog.printable import printable
 
 WIDTH: Final = 832  # pixels, as all that follows
 MARGIN: Final = 32
@@ -93,13 +94,13 @@ def draw(subject: Report, rate: int) -> Picture:
 
 
 def _title(subject: Report) -> str:
-    return f"dirty log {text.printable(subject.image.name)}"
+    return f"dirty log {printable(subject.image.name)}"
 
 
 def _lines(subject: Report, rate: int) -> Iterator[str]:
     rows = [f"{key}: {value}" for key, value in text.summary(subject, rate) if key in _TOLD]
     for row in (_title(subject), *rows):
-        yield from wrap(text.printable(row), _LINE_CHARS, max_lines=_LINES_A_ROW, placeholder=" ...")
+        yield from wrap(printable(row), _LINE_CHARS, max_lines=_LINES_A_ROW, placeholder=" ...")
 
 
 def _columns(count: int) -> int:

@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from diskulog import ondisk
-from diskulog.forensic.text import moment, printable
+from diskulog.forensic.text import moment
 from diskulog.ondisk import State
+from diskulog.printable import printable
 
 _BYTES_A_ROW: Final = 8
 _HEX_WIDTH: Final = 3 * _BYTES_A_ROW - 1

@@ -17,16 +17,12 @@ from diskulog.forensic.bitmap import Regions
 from diskulog.forensic.chart import Terminal
 from diskulog.forensic.report import DEFAULT_RATE, Report
 from diskulog.ondisk import Extension
+from diskulog.printable import printable
 from diskulog.units import SECTOR_BYTES, human_bytes
 
 DEFAULT_LIMIT: Final = 20
 _ROWS_ALIGNED: Final = 4096  # a table of any length is laid out in parts: its columns may widen from one to the next
 _LONG_UNITS: Final = (("days", 86400), ("h", 3600), ("min", 60))
-
-
-def printable(text: str) -> str:
-    """Escape what would move a terminal's cursor or break a line: names and uuids come from untrusted bytes."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 class Units(StrEnum):

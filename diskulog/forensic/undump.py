@@ -14,8 +14,8 @@ from diskulog.errors import BadLogError
 from diskulog.forensic import bitmap, dump, image
 from diskulog.forensic.image import Image
 from diskulog.forensic.source import CHUNK_BYTES, Source
-from diskulog.forensic.text import printable
 from diskulog.ondisk import ALL_REGIONS, Extension, Header, State
+from diskulog.printable import printable
 from diskulog.units import MAX_REGION_COUNT, MIB
 
 MAX_LINE_BYTES: Final = 4096

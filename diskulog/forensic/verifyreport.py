@@ -12,8 +12,9 @@ from typing import Any, Final
 from diskulog.exits import Exit
 from diskulog.forensic.comparison import Difference, Tally
 from diskulog.forensic.report import ERROR, report
-from diskulog.forensic.text import printable, table
+from diskulog.forensic.text import table
 from diskulog.forensic.verifyjob import Outcome
+from diskulog.printable import printable
 from diskulog.units import SECTOR_BYTES, human_bytes
 
 _FORMAT_VERSION: Final = 1

@@ -7,8 +7,8 @@ Lives here: how lines are written, and what is escaped. Does not know which metr
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from diskulog.forensic.text import printable
 from diskulog.metrics.families import Family, Labels
+from diskulog.printable import printable
 
 _QUOTED: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 

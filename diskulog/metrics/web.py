@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry, Metric, make_wsgi_app
 
 from diskulog.errors import DeviceError, RefusedError
 from diskulog.exits import UsageError
-from diskulog.forensic.text import printable
 from diskulog.metrics.families import Family
+from diskulog.printable import printable
 
 _READ_SECONDS: Final = 10.0  # for a caller that sends nothing
 _COUNTER: Final = "_total"

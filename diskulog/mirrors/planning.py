@@ -16,12 +16,12 @@ from diskulog.errors import RefusedError
 from diskulog.exits import UsageError
 from diskulog.forensic import content
 from diskulog.forensic.source import Source, Through
-from diskulog.forensic.text import printable
 from diskulog.mirrors import devices, sizing, wish
 from diskulog.mirrors.devices import Device
 from diskulog.mirrors.wish import Wish
 from diskulog.mirrortable import HANDLE_ERRORS, LegName, MirrorLine
 from diskulog.ondisk import Dialect
+from diskulog.printable import printable
 from diskulog.units import SECTOR_BYTES, human_bytes, round_down
 
 _ANOTHER: Final = "name another device, or zero it with dd"

@@ -11,8 +11,8 @@ from typing import Final
 from diskulog import ctr, ondisk, wire
 from diskulog.errors import BadLogError
 from diskulog.exits import UsageError
-from diskulog.forensic.text import printable
 from diskulog.ondisk import Extension, State
+from diskulog.printable import printable
 from diskulog.trace.reader import Trace
 from diskulog.trace.record import Heard, text
 from diskulog.wire import Request

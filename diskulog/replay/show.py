@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from diskulog import wire
 from diskulog.forensic import text as inspect_text
-from diskulog.forensic.text import printable
+from diskulog.printable import printable
 from diskulog.replay.bits import Change
 from diskulog.replay.player import Step
 from diskulog.replay.run import Result

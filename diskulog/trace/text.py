@@ -11,7 +11,7 @@ from typing import Final
 
 from diskulog import wire
 from diskulog.errors import BadRequestError
-from diskulog.forensic.text import printable
+from diskulog.printable import printable
 from diskulog.trace.record import End, Header, Heard, Lost, Record, text
 from diskulog.wire import Request, RequestType, Unreadable
 from diskulog.wire import RequestType as _T

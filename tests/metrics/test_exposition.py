@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from diskulog.control import model
-from diskulog.forensic.text import printable
 from diskulog.metrics import families
 from diskulog.metrics.exposition import render
 from diskulog.metrics.families import Family, Sample
+from diskulog.printable import printable
 from tests import fake_control, prometheus
 from tests.fake_control import log, resyncing
 

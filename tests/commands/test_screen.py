@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a standard output can show: colours, blocks, its width."""
+
 import io
 import sys
 
 import pytest
 
-from diskulog.commands import console
+from diskulog.commands import screen
 
 
 class Screen(io.TextIOWrapper):
@@ -34,7 +36,7 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch, shown, variables, col
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "stdout", Screen("utf-8", shown))
-    assert console.terminal().colour is colour
+    assert screen.terminal().colour is colour
 
 
 @pytest.mark.parametrize(
@@ -42,15 +44,15 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch, shown, variables, col
 )
 def test_blocks_are_for_encodings_that_have_them(monkeypatch, encoding, blocks):
     monkeypatch.setattr(sys, "stdout", Screen(encoding, True) if encoding else io.StringIO())
-    assert console.terminal().blocks is blocks
+    assert screen.terminal().blocks is blocks
 
 
 def test_the_width(monkeypatch):
     monkeypatch.setenv("COLUMNS", "123")
-    assert console.terminal().columns == 123
+    assert screen.terminal().columns == 123
 
 
 def test_an_output_that_is_closed_shows_nothing(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
-    found = console.terminal()
+    found = screen.terminal()
     assert (found.blocks, found.colour) == (False, False)
