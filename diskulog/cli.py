@@ -7,37 +7,12 @@ Lives here: how words become a command and a failure becomes a code. Does not kn
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib import import_module
 from typing import Annotated, Final, NoReturn
 
 import typer
 
 from diskulog import __version__
-from diskulog.commands import (
-    adopt,
-    check,
-    config,
-    diff,
-    doctor,
-    dump,
-    events,
-    format,
-    inspect,
-    mark,
-    metrics,
-    migrate,
-    mirror,
-    repair,
-    replace_log,
-    replay,
-    restore,
-    serve,
-    status,
-    table,
-    trace,
-    verify,
-    wait,
-    watch,
-)
 from diskulog.commands.console import EXIT_CODES, complain, emit
 from diskulog.exits import Exit, exit_for
 from diskulog.failures import parser_complaint, sentence
@@ -47,9 +22,33 @@ _INTERRUPTED: Final = 130  # what typer makes of Ctrl-C; not in our table
 APP_HELP: Final = f"""The dirty log of device-mapper mirrors, kept by user space on a block device.
 {EXIT_CODES}"""
 
-app = typer.Typer(
-    add_completion=False, help=APP_HELP, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode=None
-)
+# each word's module in diskulog.commands, with HELP, and the function there
+_COMMANDS: Final = {
+    "serve": ("serve", "serve"),
+    "status": ("status", "status"),
+    "watch": ("watch", "watch"),
+    "wait": ("wait", "wait"),
+    "events": ("events", "events"),
+    "metrics": ("metrics", "metrics"),
+    "inspect": ("inspect", "inspect"),
+    "check": ("check", "check"),
+    "dump": ("dump", "dump"),
+    "restore": ("restore", "restore"),
+    "diff": ("diff", "diff"),
+    "repair": ("repair", "repair"),
+    "format": ("format", "format_log"),
+    "adopt": ("adopt", "adopt"),
+    "mark": ("mark", "mark"),
+    "migrate": ("migrate", "migrate"),
+    "replace-log": ("replace_log", "replace_log"),
+    "verify": ("verify", "verify"),
+    "table": ("table", "table"),
+    "doctor": ("doctor", "doctor"),
+    "trace": ("trace", "trace"),
+    "replay": ("replay", "replay"),
+}
+# words that have commands of their own, COMMANDS in their module; one man page is for all of them
+_GROUPS: Final = ("config", "mirror")
 
 
 def _version(wanted: bool) -> None:
@@ -58,7 +57,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit(Exit.FINE)
 
 
-@app.callback()
 def _diskulog(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -66,48 +64,38 @@ def _diskulog(
 ) -> None: ...
 
 
-for _name, _command, _help in (
-    ("serve", serve.serve, serve.HELP),
-    ("status", status.status, status.HELP),
-    ("watch", watch.watch, watch.HELP),
-    ("wait", wait.wait, wait.HELP),
-    ("events", events.events, events.HELP),
-    ("metrics", metrics.metrics, metrics.HELP),
-    ("inspect", inspect.inspect, inspect.HELP),
-    ("check", check.check, check.HELP),
-    ("dump", dump.dump, dump.HELP),
-    ("restore", restore.restore, restore.HELP),
-    ("diff", diff.diff, diff.HELP),
-    ("repair", repair.repair, repair.HELP),
-    ("format", format.format_log, format.HELP),
-    ("adopt", adopt.adopt, adopt.HELP),
-    ("mark", mark.mark, mark.HELP),
-    ("migrate", migrate.migrate, migrate.HELP),
-    ("replace-log", replace_log.replace_log, replace_log.HELP),
-    ("verify", verify.verify, verify.HELP),
-    ("table", table.table, table.HELP),
-    ("doctor", doctor.doctor, doctor.HELP),
-    ("trace", trace.trace, trace.HELP),
-    ("replay", replay.replay, replay.HELP),
-):
-    app.command(_name, help=_help)(_command)
-
-# a word that has commands of its own; one man page is for all of them
-for _group, _about, _commands in (
-    ("config", config.HELP, config.COMMANDS),
-    ("mirror", mirror.HELP, mirror.COMMANDS),
-):
-    _words = typer.Typer(help=_about, no_args_is_help=False, rich_markup_mode=None)
-    app.add_typer(_words, name=_group)
-    for _name, _word, _help in _commands:
-        _words.command(_name, help=_help)(_word)
-
-
 @cache
-def program() -> Callable[..., int | None]:
-    """Return the whole command line as click knows it, with its ``params`` and its ``commands``, by name."""
-    # typer reads the signature of every command for this, longer than most of them take: once in a process
+def program(word: str = "") -> Callable[..., int | None]:
+    """Return the command line as click knows it, with its ``params`` and its ``commands``, by name.
+
+    With the word of a command, that one is all it has. To import every command and to have typer read its signature
+    takes longer than most commands do, and a daemon that starts is waited for by mirrors.
+    """
+    app = typer.Typer(
+        add_completion=False,
+        help=APP_HELP,
+        no_args_is_help=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_diskulog)
+    for name, (module, function) in _COMMANDS.items():
+        if word in (name, ""):
+            found = import_module(f"diskulog.commands.{module}")
+            app.command(name, help=found.HELP)(getattr(found, function))
+    for name in _GROUPS:
+        if word in (name, ""):
+            found = import_module(f"diskulog.commands.{name}")
+            group = typer.Typer(help=found.HELP, no_args_is_help=False, rich_markup_mode=None)
+            app.add_typer(group, name=name)
+            for each, command, text in found.COMMANDS:
+                group.command(each, help=text)(command)
     return typer.main.get_command(app)
+
+
+def _program_for(arguments: Sequence[str]) -> Callable[..., int | None]:
+    first = arguments[0] if arguments else ""
+    return program(first if first in _COMMANDS or first in _GROUPS else "")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -116,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
         if stream is not None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name may be any bytes
     try:
-        code = program()(list(arguments), prog_name="diskulog", standalone_mode=False)
+        code = _program_for(arguments)(list(arguments), prog_name="diskulog", standalone_mode=False)
         emit("")  # help is printed by typer: does it leave the buffer?
         if code == _INTERRUPTED:
             raise KeyboardInterrupt

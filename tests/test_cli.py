@@ -687,6 +687,21 @@ def test_a_terminal_of_seven_bits(path):
     assert b"uuid:        \\xfcmlaut" in done.stdout
 
 
+@pytest.mark.parametrize("word", ["serve", "status", "mirror"])
+def test_a_command_that_starts_loads_no_other_and_nothing_forensic(word):
+    """A daemon that starts is waited for by mirrors."""
+    code = (
+        f"import sys; from diskulog.cli import run; run(['{word}', '--help']);"
+        "print(*sorted(name for name in sys.modules if name.startswith('diskulog.')), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    loaded = done.stderr.split()
+    assert f"diskulog.commands.{word}" in loaded
+    others = {"serve", "status", "mirror", "inspect", "check", "migrate", "doctor"} - {word}
+    assert not {f"diskulog.commands.{other}" for other in others}.intersection(loaded)
+    assert not [name for name in loaded if name.startswith("diskulog.forensic")]
+
+
 @pytest.mark.parametrize(
     "module", ["pyroute2", "diskulog.forensic.model", "diskulog.forensic.raw", "diskulog.forensic.picture"]
 )
