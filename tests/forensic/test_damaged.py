@@ -33,6 +33,9 @@ from tools.damaging.catalogue import catalogue
 from tools.damaging.files import write
 from tools.damaging.recipe import Damaged, Recipe
 
+# eight thousand tests that take twice as long when lines are counted, of lines that others reach, too
+pytestmark = pytest.mark.no_cover
+
 ROOT = Path(__file__).parent.parent.parent
 LIGHT = {name: image for name, image in catalogue().items() if not image.heavy}
 # the largest log that there can be is test_bounds.py's: it takes seconds
